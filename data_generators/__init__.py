@@ -1,0 +1,1 @@
+"""Tasks to learn from, and nothing about models."""

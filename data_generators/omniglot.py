@@ -1,0 +1,170 @@
+"""Omniglot (Lake et al. 2015): 1,623 characters of 50 alphabets, 20 drawings each, as 28×28 images with strokes 1.
+
+The characters are named <alphabet>/<character>. `omniglot_split.json` holds who is in which split, 1,100 train, 100
+validation and 423 test as in the authors' data_generator.py; theirs depends on the order in which a disk lists
+folders and can't be repeated, so ours is the sorted names after `random.Random(0).shuffle(names)`, cut at 1,100 and 1,200.
+"""
+
+import collections
+import io
+import json
+import os
+import pathlib
+import re
+import sys
+import zipfile
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from data_generators.cache import cached
+from data_generators.errors import UserError
+from data_generators.image_classes import stack_classes
+
+SPLIT = json.loads(pathlib.Path(__file__).with_name("omniglot_split.json").read_text())
+CHARACTERS = sorted(sum(SPLIT.values(), []))
+ALPHABETS = sorted({character.split("/")[0] for character in CHARACTERS})
+
+# Where the data may lie below a folder that is named: itself, one of two usual names, a clone of the official repository.
+PLACES = ("", "omniglot", "omniglot_resized", "python", "omniglot/python")
+EXPECTED = (
+    "expected images_background.zip and images_evaluation.zip from https://github.com/brendenlake/omniglot (folder "
+    "python), the two folders they extract to, or the authors' omniglot_resized/<alphabet>/<character>/*.png"
+)
+# Part of the cache's key: raise it when the same files are to give other arrays.
+VERSION = 1
+
+
+def load(data_path=None, cache_dir=None):
+    """{"train", "val", "test"}: ImageClasses of uint8 [T, 28, 28, 1], strokes 255, so that x / 255 is the value.
+
+    data_path: a folder with the official zips, their extracted folders or the authors' resized tree, or the parent of one.
+    None: $MAML_DATA, then data/, then a download through TensorFlow Datasets. cache_dir: see `cached`.
+    Drawings of a character are in the order of their pixels, the one order that all sources can agree on. Raises
+    UserError if the data can't be found, read or downloaded, or if characters are missing.
+    """
+    parts = _find(data_path)
+    if parts:
+        where = ", ".join(map(str, parts))
+        key = [_fingerprint(part) for part in parts]
+        drawings = (drawing for part in parts for drawing in (_from_zip if part.is_file() else _from_tree)(part))
+    else:
+        where, key, drawings = "TensorFlow Datasets", "tfds", _from_tfds()
+    classes = cached("omniglot", (VERSION, key), cache_dir, lambda: _prepare(drawings, where))
+    return {split: classes.select(names) for split, names in SPLIT.items()}
+
+
+def _find(data_path):
+    """The zips and folders to read, or None if nobody named a folder and neither $MAML_DATA nor data/ holds them."""
+    if data_path:
+        folder = pathlib.Path(data_path).expanduser()
+        parts = _parts(folder, "--data_path")
+        if not parts:
+            places = ", ".join(f"{place}/" for place in PLACES[1:])
+            found = "is empty" if not any(folder.iterdir()) else f"holds no Omniglot, nor do {places} in it"
+            raise UserError(f"{folder} {found}; {EXPECTED}")
+        return parts
+    if os.environ.get("MAML_DATA"):
+        parts = _parts(pathlib.Path(os.environ["MAML_DATA"]).expanduser(), "$MAML_DATA")
+        if parts:
+            return parts
+    return _parts(pathlib.Path("data"), "data") if pathlib.Path("data").is_dir() else None
+
+
+def _parts(folder, named_by):
+    if not folder.is_dir():
+        raise UserError(f"{named_by} {folder} is {'a file' if folder.exists() else 'not there'}; {EXPECTED}")
+    for place in PLACES:
+        home = folder / place
+        both = [home / f"{name}{kind}" for name in ("images_background", "images_evaluation") for kind in (".zip", "")]
+        parts = [zipped if zipped.is_file() else tree for zipped, tree in zip(both[::2], both[1::2])]
+        parts = [part for part in parts if part.exists()]
+        if parts:
+            return parts
+        if any((home / alphabet).is_dir() for alphabet in ALPHABETS):
+            return [home]
+    return None
+
+
+def _fingerprint(part):
+    """What changes when the data does: path, size and time of every file."""
+    files = [part] if part.is_file() else _tree_files(part)
+    stats = [(str(file), file.stat()) for file in files]
+    return [(str(part.resolve())), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+
+
+def _tree_files(folder):
+    return sorted(folder.glob("*/*/[!.]*.png"))  # macOS leaves ._*.png beside the images
+
+
+def _from_tree(folder):
+    """Yields (character, where it lies, bytes of the image file)."""
+    for file in _tree_files(folder):
+        yield f"{file.parent.parent.name}/{file.parent.name}", file, file.read_bytes()
+
+
+def _from_zip(path):
+    """As `_from_tree`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                match = re.search(r"(?:^|/)([^/]+/[^/]+)/[^/.][^/]*\.png$", member)
+                if match:
+                    yield match[1], path / member, archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"{path} can't be read as a zip file ({error}); {EXPECTED}") from error
+
+
+def _from_tfds():
+    """As `_from_tree`; downloads and prepares the data set first if that has not been done."""
+    try:
+        import tensorflow_datasets as tfds
+
+        print("Omniglot: neither in $MAML_DATA nor in data/; asking TensorFlow Datasets", file=sys.stderr)
+        builder = tfds.builder("omniglot")
+        builder.download_and_prepare()
+    except Exception as error:  # it lets through whatever its network, checksum, disk and import errors are
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"no Omniglot in $MAML_DATA ({os.environ.get('MAML_DATA', 'not set')}) or {pathlib.Path('data').resolve()}, and "
+            f"TensorFlow Datasets could not download it ({reason}); {EXPECTED}, named by --data_path; "
+            "--datasource=glyphs needs neither data nor network"
+        ) from error
+    alphabets = builder.info.features["alphabet"].names
+    for split in ("train", "test"):  # together all characters; its small1 and small2 only repeat some
+        # As stored, since decoding would only turn the one-bit PNG into three equal channels.
+        raw = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+        for example in tfds.as_numpy(raw):
+            character = f"{alphabets[example['alphabet']]}/character{example['alphabet_char_id'] + 1:02d}"
+            yield character, f"{character} of TensorFlow Datasets' {split} split", example["image"]
+
+
+def _prepare(drawings, where):
+    found = collections.defaultdict(list)
+    for character, file, data in drawings:
+        found[character].append(_pixels(data, file))
+    missing = [character for character in CHARACTERS if character not in found]
+    if missing:
+        raise UserError(
+            f"{where}: {len(missing)} of Omniglot's {len(CHARACTERS)} characters are missing, the first is {missing[0]}; {EXPECTED}"
+        )
+    return stack_classes([np.stack(sorted(found[name], key=np.ndarray.tobytes)) for name in CHARACTERS], CHARACTERS)
+
+
+def _pixels(data, where):
+    """uint8 [28, 28, 1], strokes 255, from the bytes of a 105×105 drawing or of one already 28×28.
+
+    Nearest neighbour, because that is what PIL does to one-bit images whatever filter it is asked for: the authors'
+    resize_images.py asks for Lanczos, and this repeats its output bit for bit.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.size == (105, 105):
+                image = image.convert("1", dither=Image.Dither.NONE).resize((28, 28), Image.Resampling.NEAREST)
+            grey = np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, zlib.error) as error:
+        raise UserError(f"{where} can't be read as an image ({error}); expected a PNG of 105×105 or 28×28 pixels") from error
+    if grey.shape != (28, 28):
+        raise UserError(f"{where} has {grey.shape[1]}×{grey.shape[0]} pixels; expected 105×105 or 28×28")
+    return 255 - grey[..., None]

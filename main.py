@@ -1,0 +1,163 @@
+"""MAML, the paper's experiments from the command line.
+
+    python main.py --datasource=omniglot                                   5-way 1-shot, trained, tested, compared, drawn
+    python main.py --datasource=omniglot --num_classes=20 --update_batch_size=5     20-way 5-shot
+    python main.py --datasource=omniglot --conv=False                      the dense classifier
+    python main.py --datasource=sinusoid                                   regression; figures 2 and 3
+    python main.py --datasource=sinusoid --baseline=oracle                 its two baselines
+    python main.py --datasource=sinusoid --pretrain_iterations=70000 --metatrain_iterations=0
+    python main.py --datasource=glyphs                                     no data, no network needed
+    python main.py --datasource=omniglot --train=False --test_set          test again what is trained
+    python main.py --report                                                rebuild results/README.md
+    python main.py --benchmark                                             how fast this machine is
+
+A flag that is not given takes the paper's value for the data source, so a command names only what differs. The same
+command again resumes a run that was stopped, or tests again one that is finished.
+"""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes; its errors come as exceptions
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # made for large layers; here it costs more than it brings
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+
+# The authors' flags: same names, same meaning. None means the paper's value.
+flags.DEFINE_string("datasource", "sinusoid", "sinusoid, omniglot or glyphs (characters drawn from Matplotlib's fonts)")
+flags.DEFINE_integer("num_classes", None, "N: classes of a task [paper: 5]")
+flags.DEFINE_string("baseline", None, "oracle: the sinusoid network is told amplitude and phase")
+flags.DEFINE_integer("pretrain_iterations", None, "steps on the un-adapted loss before the meta-training [0]")
+flags.DEFINE_integer("metatrain_iterations", None, "meta-updates [sinusoid: 70000, images: 60000]")
+flags.DEFINE_integer("meta_batch_size", None, "M: tasks of a meta-update [sinusoid: 25, Omniglot 5-way: 32, 20-way: 16]")
+flags.DEFINE_float("meta_lr", None, "β: step size of Adam in the outer loop [0.001]")
+flags.DEFINE_integer("update_batch_size", None, "K: examples a class to adapt on [sinusoid: 10, images: 1]")
+flags.DEFINE_float("update_lr", None, "α: step size of the inner loop [sinusoid: 0.001, 5-way: 0.4, 20-way: 0.1]")
+flags.DEFINE_integer("num_updates", None, "inner steps in training [1; 20-way: 5]")
+flags.DEFINE_string("norm", None, "batch_norm, layer_norm or None [images: batch_norm, sinusoid: None]")
+flags.DEFINE_integer("num_filters", None, "filters of each convolution [64]")
+flags.DEFINE_bool("conv", None, "convolutional classifier, or a dense one [True]")
+flags.DEFINE_bool("max_pool", None, "max-pooling instead of strided convolutions [False]")
+flags.DEFINE_bool("stop_grad", None, "first order: drop the second derivatives [False]")
+flags.DEFINE_bool("log", True, "write TensorBoard events (metrics.csv is always written)")
+flags.DEFINE_string("logdir", "results", "where run folders go: <logdir>/<experiment>/seed_<seed>")
+flags.DEFINE_bool("resume", True, "go on from the newest checkpoint; False starts anew and sets the old folder aside")
+flags.DEFINE_bool("train", True, "False: only test what is in the run folder")
+flags.DEFINE_integer(
+    "test_iter", None, "iteration of the checkpoint to test; -1 the latest [the best on validation tasks, else the latest]"
+)
+flags.DEFINE_bool("test_set", None, "test on the test split, False: validation split [True after training, False with --train=False]")
+flags.DEFINE_integer("train_update_batch_size", -1, "K in training, where --update_batch_size is another one for the test")
+flags.DEFINE_float("train_update_lr", -1, "α in training, where --update_lr is another one for the test")
+
+# Ours.
+flags.DEFINE_integer("seed", 1, "of the initial weights and the training tasks")
+flags.DEFINE_string("data_path", None, "folder of the data [$MAML_DATA, then data/, then TensorFlow Datasets]")
+flags.DEFINE_string("cache_dir", None, "where prepared data is kept [$MAML_CACHE, then ~/.cache/maml]")
+flags.DEFINE_integer("query_batch_size", None, "Q: query examples a class in training [K]")
+flags.DEFINE_float("clip", None, "cut each entry of the meta-gradient to ± this [not cut]")
+flags.DEFINE_integer("tasks_per_chunk", None, "tasks whose meta-gradient is computed together [images: 2, sinusoid: 25]")
+flags.DEFINE_bool("jit", None, "compile with XLA [True]")
+flags.DEFINE_integer("eval_tasks", 600, "tasks to test on")
+flags.DEFINE_integer("eval_queries", None, "query examples a class at test [K, as in the paper]", lower_bound=1)
+flags.DEFINE_bool("report", False, "rebuild <logdir>/README.md from the run folders, and do nothing else")
+flags.DEFINE_bool("benchmark", False, "measure the speed of the meta-step on this machine, and do nothing else")
+
+CONFIG_FLAGS = (
+    "num_classes baseline pretrain_iterations metatrain_iterations meta_batch_size meta_lr query_batch_size num_updates norm "
+    "num_filters conv max_pool stop_grad seed clip tasks_per_chunk jit"
+).split()
+
+
+def main(_):
+    from data_generators.errors import UserError
+
+    logging.set_verbosity(logging.WARNING)
+    try:
+        if FLAGS.report:
+            return report()
+        if FLAGS.benchmark:
+            return benchmark()
+        return train_and_test()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def train_and_test():
+    """Settings, data, run, test, record."""
+    from data_generators import sources
+    from maml import experiment, testing
+
+    config, folder = settings()
+    tasks = sources.load(
+        config.datasource, config.num_classes, config.baseline == "oracle", FLAGS.data_path, FLAGS.cache_dir
+    )
+    protocol = test_protocol(config)
+    for shots in protocol.shots:
+        tasks.check(protocol.split, shots, protocol.queries or shots)
+    run = experiment.Run(config, tasks, folder, log=FLAGS.log)
+    if FLAGS.train and not run.train():
+        print(f"stopped and saved at iteration {run.iteration:,}; the same command goes on from there")
+        return 130
+    summary = testing.test(run, protocol, command_line())
+    print(f"everything about this run is in {folder}")
+    print(testing.headline(summary))
+    return 0
+
+
+def settings():
+    """(Config, run folder) from the flags, the paper's values, and the run folder if there is one."""
+    from maml import experiment
+    from maml.config import resolve
+
+    given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
+    given["update_batch_size"] = FLAGS.train_update_batch_size if FLAGS.train_update_batch_size > 0 else FLAGS.update_batch_size
+    given["update_lr"] = FLAGS.train_update_lr if FLAGS.train_update_lr > 0 else FLAGS.update_lr
+    config = resolve(FLAGS.datasource, **given)
+    return experiment.settle(config, given, FLAGS.logdir, train=FLAGS.train, resume=FLAGS.resume)
+
+
+def test_protocol(config):
+    """How to test, from the flags."""
+    from data_generators.errors import UserError
+    from maml import testing
+
+    on_test_set = FLAGS.train if FLAGS.test_set is None else FLAGS.test_set
+    named = FLAGS.update_batch_size if not FLAGS.train or FLAGS.train_update_batch_size > 0 else None
+    shots = (named or config.update_batch_size,)
+    if config.datasource == "sinusoid" and named is None:
+        shots = tuple(dict.fromkeys((*testing.SINUSOID_SHOTS, config.update_batch_size)))
+    if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
+        raise UserError(f"test_iter is {FLAGS.test_iter}, expected an iteration, or -1 for the latest checkpoint")
+    checkpoint = {None: "best", -1: "latest"}.get(FLAGS.test_iter, FLAGS.test_iter)
+    return testing.Protocol(
+        split="test" if on_test_set else "val",
+        shots=shots,
+        queries=FLAGS.eval_queries,
+        tasks=FLAGS.eval_tasks,
+        inner_lr=FLAGS.update_lr if FLAGS.train_update_lr > 0 else None,
+        checkpoint=checkpoint,
+    )
+
+
+def command_line():
+    return " ".join(["python main.py", *sys.argv[1:]])
+
+
+def report():
+    from maml import report
+
+    print(f"wrote {report.rebuild(FLAGS.logdir)}")
+
+
+def benchmark():
+    from maml import benchmark
+
+    benchmark.main()
+
+
+if __name__ == "__main__":
+    app.run(main)

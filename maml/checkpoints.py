@@ -1,0 +1,91 @@
+"""Checkpoints that are whole or not there: weights, Adam's moments, iteration, what was best so far, settings.
+
+`tf.train.Checkpoint` writes into a hidden folder beside the others, which is then renamed: <folder>/iteration_00001000.
+TensorFlow stores a checksum with every tensor and verifies it when reading.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import tensorflow as tf
+
+from data_generators.errors import UserError
+
+KEEP = 10  # the newest ones, as the authors' Saver(max_to_keep=10); the best one is kept besides
+_NAME = re.compile(r"iteration_(\d{8})")
+
+
+class Checkpoints:
+    """The checkpoints of one run. state: anything that `tf.train.Checkpoint` tracks; settings: plain values, for the record."""
+
+    def __init__(self, folder, state, settings):
+        self.folder = Path(folder)
+        self.settings = settings
+        self._checkpoint = tf.train.Checkpoint(state=state)
+
+    def iterations(self):
+        """The iterations there is a checkpoint of, ascending."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(m[1]) for m in map(_NAME.fullmatch, os.listdir(self.folder)) if m)
+
+    def save(self, iteration, keep=None):
+        """Writes the checkpoint of `iteration`; then drops all but the KEEP newest and iteration `keep`."""
+        target = self._path(iteration)
+        unfinished = self.folder / f".unfinished_{target.name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        self._checkpoint.write(str(unfinished / "state"))
+        (unfinished / "settings.json").write_text(json.dumps(self.settings, indent=2, sort_keys=True) + "\n")
+        for file in unfinished.iterdir():
+            _sync(file)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(unfinished, target)
+        _sync(self.folder)
+        for old in set(self.iterations()[:-KEEP]) - {keep}:
+            shutil.rmtree(self._path(old))
+
+    def restore(self, iteration):
+        """Sets the state to what it was then. Raises UserError where that checkpoint is missing or damaged."""
+        if iteration not in self.iterations():
+            there = ", ".join(map(str, self.iterations())) or "none"
+            raise UserError(f"no checkpoint of iteration {iteration} in {self.folder}; there: {there}")
+        try:
+            self._checkpoint.read(str(self._path(iteration) / "state")).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(f"checkpoint {self._path(iteration)} is damaged: {reason}") from error
+
+    def restore_latest(self):
+        """Restores the newest checkpoint that can be read and returns its iteration; None where there is none.
+
+        A damaged one is passed over, with a line on stderr, and put aside under a hidden name. Raises UserError where
+        there are checkpoints and none can be read.
+        """
+        found = self.iterations()
+        for iteration in reversed(found):
+            try:
+                self.restore(iteration)
+                return iteration
+            except UserError as error:
+                print(f"{error}; falling back to the one before", file=sys.stderr)
+                os.replace(self._path(iteration), self.folder / f".damaged_{self._path(iteration).name}")
+        if found:
+            raise UserError(f"none of the {len(found)} checkpoints in {self.folder} can be read; start again with --resume=False")
+        return None
+
+    def _path(self, iteration):
+        return self.folder / f"iteration_{iteration:08d}"
+
+
+def _sync(path):
+    """Asks the operating system to have it on disk before we go on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,166 @@
+"""The settings of a run, and the paper's values for each experiment.
+
+Field names are the authors' flags. Sources: [P] the paper (arXiv 1703.03400v3), [C] cbfinn/maml at a7f45f1.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from data_generators.errors import UserError
+from maml import networks
+
+DATASOURCES = ("sinusoid", "omniglot", "glyphs")
+BASELINES = (None, "oracle")
+
+# Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
+FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "jit")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a training run computes. The paper's symbol stands first where it has one."""
+
+    datasource: str  # where the tasks come from
+    baseline: str | None = None  # "oracle": the sinusoid's inputs carry amplitude and phase
+    num_classes: int = 5  # N, ways of a classification task
+    pretrain_iterations: int = 0  # steps on the un-adapted loss, before the meta-training
+    metatrain_iterations: int = 60000  # meta-updates
+    meta_batch_size: int = 32  # M, tasks of a meta-update
+    meta_lr: float = 0.001  # β, Adam's step size ([P] A.1; [C])
+    update_batch_size: int = 1  # K, support examples a class in training
+    query_batch_size: int = 1  # Q, query examples a class in training; K in [C] but for miniImagenet
+    update_lr: float = 0.4  # α, inner step size in training
+    num_updates: int = 1  # inner steps in training
+    norm: str = "batch_norm"  # batch_norm, layer_norm or None (a word here, as on the command line)
+    num_filters: int = 64  # filters of each convolution
+    conv: bool = True  # convolutional or dense classifier
+    max_pool: bool = False  # max-pooling instead of strided convolutions
+    stop_grad: bool = False  # first order: drop the second derivatives
+    clip: float | None = None  # each entry of the meta-gradient is cut to ±clip
+    seed: int = 1  # of the initial weights and the training tasks
+    tasks_per_chunk: int = 2  # tasks whose meta-gradient is computed together
+    jit: bool = True  # compile with XLA
+
+    def __post_init__(self):
+        def expect(ok, what, expected):
+            if not ok:
+                raise UserError(f"{what} is {getattr(self, what)!r}, expected {expected}")
+
+        expect(self.datasource in DATASOURCES, "datasource", "one of " + ", ".join(DATASOURCES))
+        expect(self.baseline in BASELINES, "baseline", "oracle, or nothing")
+        expect(self.norm in networks.NORMS, "norm", "one of " + ", ".join(networks.NORMS))
+        for name in ("num_classes", "meta_batch_size", "update_batch_size", "query_batch_size", "num_filters", "tasks_per_chunk"):
+            expect(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("pretrain_iterations", "metatrain_iterations", "seed"):
+            expect(getattr(self, name) >= 0, name, "at least 0")
+        expect(self.classification or self.num_updates >= 0, "num_updates", "at least 0")
+        expect(self.num_updates >= 0, "num_updates", "at least 0")
+        for name in ("meta_lr", "update_lr"):
+            expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
+        expect(self.clip is None or self.clip > 0, "clip", "a positive number, or nothing")
+        if self.baseline == "oracle" and self.classification:
+            raise UserError(f"baseline oracle goes with datasource sinusoid only, got {self.datasource}")
+        if self.max_pool and not self.conv:
+            raise UserError("max_pool goes with conv, got max_pool=True and conv=False")
+
+    @property
+    def classification(self):
+        return self.datasource != "sinusoid"
+
+    @property
+    def total_iterations(self):
+        return self.pretrain_iterations + self.metatrain_iterations
+
+    @property
+    def experiment(self):
+        """Name of the run folder: data, task, and what makes it another method than the paper's MAML."""
+        name = self.datasource
+        name += f"_{self.num_classes}way" if self.classification else ""
+        name += f"_{self.update_batch_size}shot"
+        if self.baseline == "oracle":
+            name += "_oracle"
+        elif self.pretrain_iterations and not self.metatrain_iterations:
+            name += "_pretrained"
+        paper = preset(self.datasource, self.num_classes, self.update_batch_size)
+        name += "" if self.conv or not self.classification else "_dense"
+        name += "_first_order" if self.stop_grad else ""
+        if self.norm != paper["norm"]:
+            name += {"batch_norm": "_batch_norm", "layer_norm": "_layer_norm", "None": "_no_norm"}[self.norm]
+        name += "_max_pool" if self.max_pool and not paper.get("max_pool") else ""
+        return name
+
+    @property
+    def step_read(self):
+        """The inner step whose result is the headline ([P] A.1: 3 for 5-way Omniglot, 5 for 20-way; sinusoid: 1)."""
+        return preset(self.datasource, self.num_classes, self.update_batch_size)["step_read"]
+
+    def to_dict(self):
+        return dataclasses.asdict(self)
+
+
+def preset(datasource, num_classes, update_batch_size):
+    """The paper's settings for a data source, with "step_read" beside them. Unknown sources raise UserError."""
+    if datasource == "sinusoid":
+        return dict(
+            metatrain_iterations=70000,  # [C] main.py, usage
+            meta_batch_size=25,  # [C] main.py, default
+            update_batch_size=10,  # [P] 5.1
+            query_batch_size=update_batch_size or 10,  # [C]: as many as K
+            # [P] A.1 says 0.01; but 0.001, the default in [C], is what its table 2 goes with: after 10 steps of 0.01
+            # the error on 5 points grows, after 10 of 0.001 it shrinks as printed.
+            update_lr=0.001,
+            num_updates=1,  # [P] 5.1
+            norm="None",  # [C] main.py, usage
+            tasks_per_chunk=25,  # ours: the net is so small that one chunk is fastest
+            step_read=1,  # [P] table 2, first column
+        )
+    if datasource in ("omniglot", "glyphs"):  # glyphs are made to be like Omniglot
+        many = (num_classes or 5) >= 20
+        return dict(
+            metatrain_iterations=60000,  # [P] A.1
+            meta_batch_size=16 if many else 32,  # [P] A.1
+            update_batch_size=1,
+            query_batch_size=update_batch_size or 1,  # [C]: as many as K
+            update_lr=0.1 if many else 0.4,  # [P] A.1
+            num_updates=5 if many else 1,  # [P] A.1
+            norm="batch_norm",  # [P] A.1
+            num_filters=64,  # [P] A.1
+            step_read=5 if many else 3,  # [P] A.1: gradient steps at test
+        )
+    raise UserError(f"datasource is {datasource!r}, expected one of {', '.join(DATASOURCES)}")
+
+
+def resolve(datasource, **given):
+    """A Config: what is given, and the paper's value for whatever is None. Unknown names raise TypeError."""
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = preset(datasource, given.get("num_classes"), given.get("update_batch_size"))
+    settings.pop("step_read")
+    config = Config(datasource=datasource, **{**settings, **given})
+    if config.baseline == "oracle":  # [C] main.py: the oracle is trained without adaptation, for as long
+        config = dataclasses.replace(
+            config, pretrain_iterations=config.total_iterations, metatrain_iterations=0
+        )
+    return config
+
+
+def from_dict(record, origin):
+    """The Config written by `to_dict`. Raises UserError, naming `origin`, on unknown or missing names or wrong types."""
+    fields = {f.name: f for f in dataclasses.fields(Config)}
+    if set(record) != set(fields):
+        odd = sorted(set(record) ^ set(fields))
+        raise UserError(f"{origin}: these settings are unknown or missing: {', '.join(odd)}")
+    try:
+        return Config(**record)
+    except TypeError as error:
+        raise UserError(f"{origin}: a setting has the wrong type ({error})") from error
+
+
+def check_same(config, recorded, folder):
+    """Raises UserError if `config` would compute something else than the run recorded in `folder`."""
+    ours, theirs = config.to_dict(), recorded.to_dict()
+    differing = [n for n in ours if n not in FREE_TO_CHANGE and ours[n] != theirs[n]]
+    if differing:
+        details = ", ".join(f"{n}={theirs[n]} there and {ours[n]} here" for n in differing)
+        raise UserError(
+            f"{folder} holds a run with other settings: {details}; use its settings, another --logdir, or --resume=False"
+        )

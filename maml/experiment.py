@@ -1,0 +1,250 @@
+"""A run in its folder: train, validate, keep checkpoints, test. What `main.py` calls."""
+
+import dataclasses
+import itertools
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from data_generators.errors import UserError
+from maml import config as configuration
+from maml import evaluation, losses, networks, records
+from maml.checkpoints import Checkpoints
+from maml.meta_training import Learner, MetaTrainer
+
+METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_INTERVAL)
+CHECKPOINT_EVERY = 1000  # iterations between checkpoints and validations (authors' SAVE_INTERVAL)
+VALIDATION_TASKS = 600
+EVALUATION_SEED = 1  # the same test tasks for every run and method (authors' test() seeds with 1 as well)
+TEST_STEPS = 10  # inner steps at test (authors' test_num_updates)
+
+
+def build_learner(config, tasks):
+    """The paper's network, loss and inner loop for a Config and the tasks it learns. Returns (Network, Learner)."""
+    if config.classification:
+        loss, metric = losses.cross_entropy(config.update_batch_size), losses.accuracy
+        height, width, channels = tasks.input_shape
+        if config.conv:
+            net = networks.conv_net(
+                tasks.input_shape, config.num_filters, config.num_classes, config.norm, config.max_pool
+            )
+        else:  # [P] 5.2, A.1
+            net = networks.dense_net(height * width * channels, (256, 128, 64, 64), config.num_classes, config.norm)
+    else:  # [P] 5.1
+        loss, metric = losses.mse, None
+        net = networks.dense_net(tasks.dim_input, (40, 40), 1, config.norm)
+    learner = Learner(
+        forward=net.forward,
+        loss=loss,
+        metric=metric,
+        inner_lr=config.update_lr,
+        num_updates=config.num_updates,
+        first_order=config.stop_grad,
+        is_adapted=networks.is_adapted,
+        tasks_per_chunk=config.tasks_per_chunk,
+        jit=config.jit,
+    )
+    return net, learner
+
+
+def settle(config, given, logdir, train, resume):
+    """(Config, folder) of a run: what the flags ask for, held against what the folder holds.
+
+    given: {name: value} of the settings asked for by name, None where not. Testing takes the settings from the folder,
+    and refuses those asked for that differ; training refuses a folder that holds another run, unless `resume` is
+    False: then the old folder is set aside as <folder>.old-1, -2, … Raises UserError.
+    """
+    folder = records.run_folder(logdir, config.experiment, config.seed)
+    if not (folder / "config.json").exists():
+        if not train:
+            raise UserError(f"no run in {folder}: nothing to test; leave out --train=False to train, or give its --logdir")
+        return config, folder
+    if train and not resume:
+        number = next(i for i in itertools.count(1) if not Path(f"{folder}.old-{i}").exists())
+        folder.rename(f"{folder}.old-{number}")
+        return config, folder
+    recorded = configuration.from_dict(records.read_json(folder / "config.json"), folder / "config.json")
+    if train:
+        configuration.check_same(config, recorded, folder)
+        return config, folder
+    asked = {name: value for name, value in given.items() if value is not None}
+    configuration.check_same(dataclasses.replace(recorded, **asked), recorded, folder)
+    return dataclasses.replace(recorded, tasks_per_chunk=config.tasks_per_chunk, jit=config.jit), folder
+
+
+class Run:
+    """One run: its settings, its tasks, its state and its folder.
+
+    config: a Config. tasks: SinusoidTasks or ImageTasks. folder: where everything about it goes.
+    """
+
+    def __init__(self, config, tasks, folder, log=True):
+        self.config = config
+        self.tasks = tasks
+        self.folder = Path(folder)
+        self.log = log
+        net, self.learner = build_learner(config, tasks)
+        self.trainer = MetaTrainer(net.init(config.seed), config.meta_lr, config.clip)
+        self.state = tf.Module()
+        self.state.trainer = self.trainer
+        self.state.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by validation; -1 before the first
+        self.state.best_score = tf.Variable(-np.inf, dtype=tf.float64)
+        self.state.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, all sessions
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", self.state, config.to_dict())
+        self.evaluator = evaluation.Evaluator(self.learner)
+
+    @property
+    def iteration(self):
+        return int(self.trainer.iteration)
+
+    # Training
+
+    def train(self):
+        """Meta-trains to the configured iteration, from the newest checkpoint if there is one.
+
+        Returns True if it got there, False if Ctrl-C stopped it (saved first). Raises UserError when a loss or a
+        gradient is no longer finite; the last checkpoint is then the last good one.
+        """
+        config, total = self.config, self.config.total_iterations
+        for split, queries in (("train", config.query_batch_size), ("val", config.update_batch_size)):
+            self.tasks.check(split, config.update_batch_size, queries)
+        self.checkpoints.restore_latest()
+        records.write_json(self.folder / "config.json", config.to_dict())
+        records.truncate_table(self.folder / "metrics.csv", self.iteration)
+        if self.iteration >= total:
+            return True
+        writer = tf.summary.create_file_writer(str(self.folder / "tensorboard")) if self.log else None
+        pretrain = self.trainer.compile(dataclasses.replace(self.learner, num_updates=0))
+        metatrain = self.trainer.compile(self.learner)
+        bar = tqdm.tqdm(total=total, initial=self.iteration, desc=config.experiment, smoothing=0.05, unit="it")
+        validated = ""
+        with bar, _ctrl_c() as stopped:
+            last = time.monotonic()
+            while self.iteration < total:
+                if self.iteration == config.pretrain_iterations:
+                    self.trainer.restart_adam()  # the authors have an optimiser for each of the two phases
+                step = pretrain if self.iteration < config.pretrain_iterations else metatrain
+                metrics = step(self._training_batch(self.iteration))
+                if not metrics.pop("finite"):
+                    raise UserError(
+                        f"the loss or the meta-gradient is not finite at iteration {self.iteration + 1} "
+                        f"(loss {float(metrics['post_loss']):.3g}); the last good checkpoint is of iteration "
+                        f"{max(self.checkpoints.iterations(), default=0)} in {self.checkpoints.folder}: "
+                        "a smaller --meta_lr or --update_lr may help"
+                    )
+                done, at_checkpoint = self.iteration, self.iteration % CHECKPOINT_EVERY == 0 or self.iteration == total
+                if done % METRICS_EVERY == 0 or at_checkpoint:
+                    row = _row(metrics)
+                    if at_checkpoint and config.classification:
+                        row |= self._validate()
+                        validated = f", val {100 * row['val_post_accuracy']:.1f} %"
+                    bar.set_postfix_str(_describe(row) + validated, refresh=False)
+                    self._record(row, writer)
+                bar.update()
+                if at_checkpoint or stopped:
+                    now = time.monotonic()
+                    self.state.seconds.assign_add(now - last)
+                    last = now
+                    self.checkpoints.save(done, keep=int(self.state.best_iteration))
+                if stopped:
+                    return False
+        return True
+
+    def _training_batch(self, step):
+        c = self.config
+        return self.tasks.sample("train", c.seed, step, c.meta_batch_size, c.update_batch_size, c.query_batch_size)
+
+    def _validate(self):
+        """Accuracy on validation tasks before adaptation and at the step the headline reads; remembers the best."""
+        c = self.config
+        tasks = self._evaluation_tasks("val", VALIDATION_TASKS, c.update_batch_size, c.update_batch_size)
+        result = self.evaluator(self.trainer.current_weights(), tasks, c.step_read)
+        loss, accuracy = result.loss.mean(0), result.metric.mean(0)
+        if accuracy[-1] > float(self.state.best_score):
+            self.state.best_score.assign(accuracy[-1])
+            self.state.best_iteration.assign(self.iteration)
+        return {
+            "val_pre_loss": loss[0],
+            "val_post_loss": loss[-1],
+            "val_pre_accuracy": accuracy[0],
+            "val_post_accuracy": accuracy[-1],
+        }
+
+    def _record(self, row, writer):
+        records.append_row(self.folder / "metrics.csv", records.METRICS_COLUMNS, {"iteration": self.iteration, **row})
+        if writer is not None:
+            with writer.as_default(step=self.iteration):
+                for name, value in row.items():
+                    tf.summary.scalar(name, value)
+            writer.flush()
+
+    # Testing
+
+    def restore(self, checkpoint):
+        """Sets θ to a checkpoint: "best" by validation (the latest where nothing was validated), "latest", or an iteration.
+
+        Returns the label for the record. Raises UserError where there is none.
+        """
+        if checkpoint not in ("best", "latest"):
+            self.checkpoints.restore(checkpoint)
+            return f"iteration {checkpoint}"
+        if self.checkpoints.restore_latest() is None:
+            raise UserError(f"no checkpoint in {self.checkpoints.folder}: nothing is trained there yet; leave out --train=False to train")
+        best = int(self.state.best_iteration)
+        if checkpoint == "latest" or best < 0:
+            return "latest"
+        if best != self.iteration:
+            try:
+                self.checkpoints.restore(best)
+            except UserError as error:
+                print(f"{error}; testing the latest checkpoint instead", file=sys.stderr)
+                self.checkpoints.restore_latest()
+                return "latest"
+        return "best"
+
+    def evaluate(self, split, num_shots, num_queries, num_tasks, inner_lr=None, num_steps=TEST_STEPS):
+        """Adapts the restored θ to `num_tasks` tasks of a split. Returns an `evaluation.Adaptation`."""
+        self.tasks.check(split, num_shots, num_queries)
+        learner = self.learner
+        if self.config.classification and num_shots != self.config.update_batch_size:
+            learner = dataclasses.replace(learner, loss=losses.cross_entropy(num_shots))
+        evaluator = self.evaluator if learner is self.learner else evaluation.Evaluator(learner)
+        tasks = self._evaluation_tasks(split, num_tasks, num_shots, num_queries)
+        tasks = tqdm.tqdm(tasks, total=num_tasks, desc=f"{split} tasks, {num_shots} shot", unit="task", leave=False)
+        return evaluator(self.trainer.current_weights(), tasks, num_steps, inner_lr)
+
+    def _evaluation_tasks(self, split, num_tasks, num_shots, num_queries):
+        return (self.tasks.sample(split, EVALUATION_SEED, i, 1, num_shots, num_queries) for i in range(num_tasks))
+
+
+def _row(metrics):
+    names = {"pre_loss": "pre_loss", "post_loss": "post_loss", "pre_metric": "pre_accuracy", "post_metric": "post_accuracy"}
+    return {names[key]: float(value) for key, value in metrics.items()}
+
+
+def _describe(row):
+    text = f"loss {row['pre_loss']:.3g} → {row['post_loss']:.3g}"
+    if "post_accuracy" in row:
+        text += f", accuracy {100 * row['pre_accuracy']:.0f} → {100 * row['post_accuracy']:.0f} %"
+    return text
+
+
+@contextmanager
+def _ctrl_c():
+    """Within, Ctrl-C fills the list it yields instead of interrupting, so that a step is never cut in two."""
+    pressed = []
+    try:
+        previous = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    except ValueError:  # not in the main thread: leave signals alone
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, previous)

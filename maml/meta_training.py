@@ -1,0 +1,153 @@
+"""The outer loop's step: the meta-gradient over chunks of tasks, and Adam on θ."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+import tensorflow as tf
+
+from data_generators.episode import Episode
+from maml import inner_loop
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is learnt and how a task is learnt from it: everything `meta_loss` needs but the weights and the data.
+
+    forward(weights, x) and loss(outputs, targets) -> [M] have the task axis in front (see `inner_loop.single_task`);
+    metric(outputs, targets) -> [M] is reported beside the loss (accuracy), None for none.
+    inner_lr: α. num_updates: inner steps in training; 0 trains on the un-adapted loss of the support sets, which is
+    the paper's pretraining. first_order: drop the second derivatives. is_adapted: name -> bool, which weights the
+    inner loop changes (None: all).
+    tasks_per_chunk: tasks whose meta-gradient is computed together; a few, so that their activations stay in the
+    processor's cache. jit: compile with XLA.
+    """
+
+    forward: Callable
+    loss: Callable
+    inner_lr: float
+    num_updates: int = 1
+    metric: Callable | None = None
+    first_order: bool = False
+    is_adapted: Callable | None = None
+    tasks_per_chunk: int = 2
+    jit: bool = True
+
+    def meta_gradient(self, weights, episode):
+        """The mean over tasks of the query loss, its gradient in θ (both over the whole batch), and the metrics.
+
+        weights: θ, {name: tensor}. episode: M tasks. Returns (metrics, {name: gradient}); metrics are scalars, means
+        over the tasks: pre_loss and pre_metric of θ on the support sets, post_loss and post_metric of θ' on the
+        query sets. Not compiled; see `compiled_meta_gradient`.
+        """
+        return self._mean_of_chunks([self._chunk(weights, episode)], episode.support_x.shape[0])
+
+    def compiled_meta_gradient(self):
+        """`meta_gradient` as one XLA function over chunks of `tasks_per_chunk` tasks. Call it within a tf.function.
+
+        The chunks depend on nothing but θ and their own tasks, so TensorFlow runs as many at a time as there are cores.
+        """
+        chunk = tf.function(self._chunk, jit_compile=self.jit)
+
+        def meta_gradient(weights, episode):
+            num_tasks = episode.support_x.shape[0]
+            parts = [
+                chunk(weights, Episode(*(t[i : i + self.tasks_per_chunk] for t in episode)))
+                for i in range(0, num_tasks, self.tasks_per_chunk)
+            ]
+            return self._mean_of_chunks(parts, num_tasks)
+
+        return meta_gradient
+
+    def _chunk(self, weights, episode):
+        """Sums over the chunk's tasks: metrics and the gradient of the meta-loss."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            result = inner_loop.meta_loss(
+                self.forward,
+                self.loss,
+                weights,
+                episode,
+                self.inner_lr,
+                self.num_updates,
+                self.first_order,
+                self.is_adapted,
+            )
+            # The paper's pretraining minimises the loss of θ on the support set (authors' maml.py, pretrain_op).
+            objective = tf.reduce_sum(result["query_loss"] if self.num_updates else result["support_loss"])
+        gradients = tape.gradient(objective, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        metrics = {"pre_loss": result["support_loss"], "post_loss": result["query_loss"]}
+        if self.metric is not None:
+            metrics["pre_metric"] = self.metric(result["support_outputs"], episode.support_y)
+            metrics["post_metric"] = self.metric(result["query_outputs"], episode.query_y)
+        return {name: tf.reduce_sum(value) for name, value in metrics.items()}, gradients
+
+    @staticmethod
+    def _mean_of_chunks(parts, num_tasks):
+        return tf.nest.map_structure(lambda *sums: tf.add_n(sums) / num_tasks, *parts)
+
+
+class MetaTrainer(tf.Module):
+    """θ, Adam's moments and the iteration: the state of a run, and the compiled steps that move it.
+
+    weights: the initial θ. meta_lr: β. clip: each entry of the meta-gradient is cut to ±clip (None: not cut). Adam with
+    β1 = 0.9, β2 = 0.999 and ε = 1e-8, TensorFlow 1's default (Keras has 1e-7), in TensorFlow's own kernel.
+    """
+
+    def __init__(self, weights, meta_lr, clip=None):
+        super().__init__()
+        self.meta_lr = meta_lr
+        self.clip = clip
+        self.weights = {name: tf.Variable(w) for name, w in weights.items()}
+        self.first_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
+        self.second_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
+        self.iteration = tf.Variable(0, dtype=tf.int64)
+        self.adam_updates = tf.Variable(0, dtype=tf.int64)
+
+    def current_weights(self):
+        """θ as plain tensors."""
+        return {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
+
+    def compile(self, learner):
+        """A function: one meta-update of θ by `learner` on an Episode of M tasks; returns metrics, scalar tensors.
+
+        They are those of `Learner.meta_gradient`, and "finite": whether the loss and the whole meta-gradient were.
+        Where they were not, nothing has changed.
+        """
+        meta_gradient = learner.compiled_meta_gradient()
+
+        @tf.function
+        def step(episode):
+            metrics, gradients = meta_gradient(self.current_weights(), episode)
+            everything = [metrics["post_loss"], *gradients.values()]
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
+            if finite:
+                self.iteration.assign_add(1)
+                self._adam(gradients)
+            return {**metrics, "finite": finite}
+
+        return lambda episode: step(Episode(*(tf.convert_to_tensor(t) for t in episode)))
+
+    def restart_adam(self):
+        """Forgets Adam's moments, as if θ were new to it."""
+        for variable in (*self.first_moments.values(), *self.second_moments.values(), self.adam_updates):
+            variable.assign(tf.zeros_like(variable))
+
+    def _adam(self, gradients):
+        self.adam_updates.assign_add(1)
+        for name, gradient in gradients.items():
+            if self.clip is not None:
+                gradient = tf.clip_by_value(gradient, -self.clip, self.clip)
+            dtype = gradient.dtype
+            beta1, beta2, t = tf.constant(0.9, dtype), tf.constant(0.999, dtype), tf.cast(self.adam_updates, dtype)
+            tf.raw_ops.ResourceApplyAdam(
+                var=self.weights[name].handle,
+                m=self.first_moments[name].handle,
+                v=self.second_moments[name].handle,
+                beta1_power=tf.pow(beta1, t),
+                beta2_power=tf.pow(beta2, t),
+                lr=tf.cast(self.meta_lr, dtype),
+                beta1=beta1,
+                beta2=beta2,
+                epsilon=tf.constant(1e-8, dtype),
+                grad=gradient,
+            )

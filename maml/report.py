@@ -1,0 +1,268 @@
+"""results/README.md: what was measured beside what was published, rebuilt from the run folders.
+
+Nothing here is a result: a cell is filled only by a run's summary.json (and the adaptation table that names), so the
+text follows from the folders and stays the same until they change.
+"""
+
+import re
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import NamedTuple
+from urllib.parse import quote
+
+from data_generators.errors import UserError
+from maml import published, records
+
+FIGURES = ('figure_2.png', 'figure_3.png', 'adaptation_curve.png', 'learning_curve.png')
+SINUSOID = (('MAML', 'sinusoid_10shot'), ('pretrained', published.PRETRAINED), ('oracle', published.ORACLE))
+NUMBERS = ('measured', 'interval', 'tasks', 'queries', 'shots', 'step', 'iteration', 'iterations_total', 'seed',
+           'wall_time_seconds')
+TEXTS = ('experiment', 'unit', 'split', 'checkpoint', 'command', 'commit', 'hardware')
+
+HEAD = """# Results
+
+Measured beside published (Finn, Abbeel, Levine 2017, arXiv 1703.03400v3). `python main.py --report` rebuilds this page
+from the run folders beside it; a cell without a run says "not run". Intervals are 95 % over test tasks, 1.96·σ/√tasks,
+of one run; where a row has several seeds, the number is their mean, the interval the mean of theirs, and each seed
+is listed. "queries" are those of each class in a task. "step" is the number of inner steps after which it is read.
+"""
+
+
+class Run(NamedTuple):
+    """A run folder with a summary."""
+    folder: Path
+    summary: dict
+
+    def __getattr__(self, name):
+        try:
+            return self.summary[name]
+        except KeyError:
+            raise AttributeError(name)
+
+    @property
+    def cell(self):
+        """The published cell this run's headline stands beside: same experiment, shots and step, on test tasks."""
+        return published.find(self.experiment, self.shots, self.step) if self.split == 'test' else None
+
+    @property
+    def trained(self):
+        """Iterations behind the weights that were tested; all of them if validation chose among the checkpoints."""
+        return self.iterations_total if self.checkpoint == 'best' else min(self.iteration, self.iterations_total)
+
+    @property
+    def protocol(self):
+        """What runs must share for their mean over seeds to mean something."""
+        return (self.experiment, self.split, self.shots, self.trained, self.tasks, self.queries, self.step,
+                re.sub(r'\d+', '', self.checkpoint), self.unit)
+
+
+def _load(path):
+    summary = records.read_json(path)
+    missing = [name for name in NUMBERS if not isinstance(summary.get(name), (int, float))]
+    missing += [name for name in TEXTS if not isinstance(summary.get(name), str)]
+    missing += [name for name, kind in (('versions', dict), ('evaluations', list))
+                if not isinstance(summary.get(name), kind)]
+    if missing:
+        raise UserError(f'{path}: damaged, expected a number or text for {", ".join(missing)}')
+    if not all(isinstance(entry, dict) and isinstance(entry.get('file'), str) for entry in summary['evaluations']):
+        raise UserError(f'{path}: damaged, expected every one of its evaluations to name a file')
+    return Run(path.parent, summary)
+
+
+def load_runs(results_dir):
+    """Runs under results_dir, sorted by experiment and seed. UserError names a summary that is damaged."""
+    runs = [_load(path) for path in Path(results_dir).glob('*/seed_*/summary.json')]
+    return sorted(runs, key=lambda run: (run.experiment, run.seed, str(run.folder)))
+
+
+def _groups(runs):
+    """Lists of runs that differ in nothing but the seed, longest training first."""
+    ordered = sorted(runs, key=lambda run: (run.experiment, -run.trained, str(run.protocol), run.seed))
+    return [list(group) for _, group in groupby(ordered, key=lambda run: run.protocol)]
+
+
+def _table(head, rows):
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines) + '\n'
+
+
+def _measured(value, interval, unit):
+    if unit == 'accuracy':
+        return f'{100 * value:.2f} ± {100 * interval:.2f} %'
+    return f'{value:.3f} ± {interval:.3f}'
+
+
+def _iterations(run):
+    """'60,000', or '**1,000 of 60,000 iterations**' for a run shorter than the paper's; and the checkpoint."""
+    full = published.iterations(run.experiment)
+    text = f'{run.trained:,}'
+    if full is not None and run.trained < full:
+        text = f'**{text} of {full:,} iterations**'
+    return f'{text} ({run.checkpoint}: {run.iteration:,})' if run.checkpoint == 'best' else f'{text} ({run.checkpoint})'
+
+
+def _seeds(runs):
+    if len(runs) == 1:
+        return str(runs[0].seed)
+    return '<br>'.join(f'{run.seed}: {_measured(run.measured, run.interval, run.unit)}, {run.checkpoint} '
+                       f'{run.iteration:,}' for run in runs)
+
+
+def _result(runs):
+    """The table cells of one group: measured, tasks, queries, step, iterations, seeds."""
+    first = runs[0]
+    mean = _measured(fmean(run.measured for run in runs), fmean(run.interval for run in runs), first.unit)
+    iterations = _iterations(first) if len(runs) == 1 else _iterations(first).split(' (')[0]
+    short = first.cell is not None and first.trained < published.iterations(first.experiment)
+    return [mean if short else f'**{mean}**', f'{first.tasks:,}', str(first.queries), str(first.step), iterations,
+            _seeds(runs)]
+
+
+RESULT_HEAD = ['measured', 'tasks', 'queries', 'step', 'iterations (checkpoint)', 'seeds']
+
+
+def _published_rows(prefix, runs):
+    """One row for each published cell of a data source, or one for each length of training it was run with."""
+    for cell in (cell for cell in published.MAML_CELLS if cell.experiment.startswith(prefix)):
+        name = published.title(cell.experiment).split(', ', 1)[1]
+        name = f'{name}<br>`{published.COMMANDS[cell.experiment]}`'
+        for group in _groups(run for run in runs if run.cell == cell) or [None]:
+            yield [name, str(cell), *(_result(group) if group else ['not run', '', '', str(cell.step), '', ''])]
+
+
+def _others(prefix):
+    """Table of the methods the paper compares with: a row a method, a column an experiment."""
+    cells = [cell for cell in published.OTHER_METHODS if cell.experiment.startswith(prefix)]
+    columns = sorted({cell.experiment.removesuffix('_dense') for cell in cells},
+                     key=lambda name: [int(number) for number in re.findall(r'\d+', name)])
+    rows = []
+    for method in dict.fromkeys(cell.method for cell in cells):
+        values = {cell.experiment.removesuffix('_dense'): str(cell) for cell in cells if cell.method == method}
+        rows.append([method, *(values.get(column, '–') for column in columns)])
+    return _table(['other methods, as published', *(published.title(name).split(', ')[1] for name in columns)], rows)
+
+
+def _images(prefix, runs):
+    name = published.title(prefix)
+    rows = list(_published_rows(prefix + '_', runs))
+    return f'\n## {name}\n\n{_table(["experiment", "published", *RESULT_HEAD], rows)}\n{_others(prefix + "_")}'
+
+
+def _errors(run, shots):
+    """The evaluation on test tasks with K = shots that the run's summary lists, and its {step: mean squared error}.
+
+    With Q = K, as the paper evaluates, if there is a choice; None if there is none.
+    """
+    entries = [entry for entry in run.evaluations
+               if (entry.get('split'), entry.get('shots')) == ('test', shots)]
+    if not entries:
+        return None
+    entry = min(entries, key=lambda entry: entry.get('queries') != shots)
+    path = run.folder / entry['file']
+    rows = records.read_table(path)
+    if not all('step' in row and 'loss' in row for row in rows):
+        raise UserError(f'{path}: damaged, expected the columns step and loss')
+    return entry, {row['step']: row['loss'] for row in rows}
+
+
+def _over_seeds(values):
+    return f'**{fmean(values):.3f}**' + (f' ± {stdev(values):.3f}' if len(values) > 1 else '')
+
+
+def _sinusoid_rows(method, experiment, runs):
+    for group in _groups(run for run in runs if run.experiment == experiment) or [[]]:
+        for shots in (5, 10, 20):
+            measured = [(run, *errors) for run in group if (errors := _errors(run, shots))]
+            row = [method, str(shots)]
+            for step in (1, 5, 10):
+                values = [curve[step] for _, _, curve in measured if curve.get(step) is not None]
+                cell = published.find(experiment, shots, step)
+                row += [_over_seeds(values) if values else 'not run', str(cell) if cell else '–']
+            tasks = sorted({entry.get('tasks', 0) for _, entry, _ in measured})
+            yield row + [', '.join(f'{count:,}' for count in tasks),
+                         _iterations(measured[0][0]).split(' (')[0] if measured else '',
+                         ', '.join(str(run.seed) for run, _, _ in measured)]
+
+
+def _sinusoid(runs):
+    rows = [row for method, experiment in SINUSOID for row in _sinusoid_rows(method, experiment, runs)]
+    head = ['method', 'K at test']
+    for step in ('1 step', '5 steps', '10 steps'):
+        head += [step, 'published']
+    commands = '\n'.join(f'- {method}: `{published.COMMANDS[experiment]}`' for method, experiment in SINUSOID)
+    others = [cell for cell in published.OTHER_METHODS if cell.experiment.startswith('sinusoid')]
+    context = [[method, *(str(cell) for cell in others if cell.method == method)]
+               for method in dict.fromkeys(cell.method for cell in others)]
+    return ('\n## Sinusoid\n\nMean squared error on test tasks after 1, 5 and 10 inner steps: mean over seeds ± standard '
+            'deviation between seeds.\nThe paper prints numbers for K = 5 alone.\n\n'
+            + _table([*head, 'tasks', 'iterations', 'seeds'], rows) + f'\n{commands}\n\n'
+            + _table(['other methods, as published, K = 5', '1 step', '5 steps', '10 steps'], context))
+
+
+def _other_runs(runs):
+    runs = [run for run in runs if run.cell is None and run.experiment not in dict(SINUSOID).values()]
+    if not runs:
+        return ''
+    rows = [[f'{published.title(group[0].experiment)}, {group[0].split}<br>`{group[0].command}`', *_result(group)]
+            for group in _groups(runs)]
+    return ('\n## Other runs\n\nNo published number stands beside these.\n\n'
+            + _table(['experiment, split', *RESULT_HEAD], rows))
+
+
+def _link(path, base):
+    return quote(path.relative_to(base).as_posix())
+
+
+def _figures(runs, base):
+    """The figures of the lowest seed of each experiment that has them."""
+    seen, text = set(), ''
+    for name in FIGURES:
+        for run in runs:
+            path = run.folder / name
+            if path.exists() and (run.experiment, name) not in seen:
+                seen.add((run.experiment, name))
+                kind = name.removesuffix('.png').replace('_', ' ')
+                text += f'\n{published.title(run.experiment)}: {kind}\n\n![{kind}]({_link(path, base)})\n'
+    return f'\n## Figures\n{text}' if text else ''
+
+
+def _duration(seconds):
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f'{hours} h {minutes:02d} min' if hours else f'{minutes} min'
+
+
+def _machine(run):
+    return f'{run.hardware}; ' + ', '.join(f'{name} {version}' for name, version in sorted(run.versions.items()))
+
+
+def _how(runs, base):
+    """Commands, wall time and commit of every run, by the machine it was made on."""
+    text = '\n## How the runs were made\n' if runs else ''
+    for machine in sorted({_machine(run) for run in runs}):
+        rows = [[f'[{run.experiment}, seed {run.seed}]({_link(run.folder, base)})', f'`{run.command}`',
+                 _duration(run.wall_time_seconds), run.commit[:10] + ('+changes' if '+' in run.commit else '')]
+                for run in runs if _machine(run) == machine]
+        text += f'\n{machine}\n\n' + _table(['run', 'command', 'wall time', 'commit'], rows)
+    return text
+
+
+def rebuild(results_dir, out='README.md'):
+    """Rewrites results_dir/out from results_dir/*/seed_*/summary.json; returns its path.
+
+    deviations.md in results_dir, if there, is appended word for word. UserError if results_dir is no folder, or
+    naming a file in it that is damaged.
+    """
+    base = Path(results_dir)
+    if not base.is_dir():
+        raise UserError(f'{base}: expected a folder of runs, found none')
+    runs = load_runs(base)
+    ledger = base / 'deviations.md'
+    text = (HEAD + _images('omniglot', runs) + _sinusoid(runs) + _images('miniimagenet', runs) + _other_runs(runs)
+            + _figures(runs, base) + _how(runs, base))
+    if ledger.exists():
+        text += '\n' + records.read_text(ledger)
+    records.write_bytes(base / out, text.encode())
+    return base / out
