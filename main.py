@@ -59,6 +59,7 @@ flags.DEFINE_string("cache_dir", None, "where prepared data is kept [$MAML_CACHE
 flags.DEFINE_integer("query_batch_size", None, "Q: query examples a class in training [K]")
 flags.DEFINE_float("clip", None, "cut each entry of the meta-gradient to ± this [not cut]")
 flags.DEFINE_integer("tasks_per_chunk", None, "tasks whose meta-gradient is computed together [images: 2, sinusoid: 25]")
+flags.DEFINE_integer("iterations_per_call", None, "meta-updates in one call of a compiled loop [images: 1, sinusoid: 100]")
 flags.DEFINE_bool("jit", None, "compile with XLA [True]")
 flags.DEFINE_integer("eval_tasks", 600, "tasks to test on")
 flags.DEFINE_integer("eval_queries", None, "query examples a class at test [K, as in the paper]", lower_bound=1)
@@ -67,7 +68,7 @@ flags.DEFINE_bool("benchmark", False, "measure the speed of the meta-step on thi
 
 CONFIG_FLAGS = (
     "num_classes baseline pretrain_iterations metatrain_iterations meta_batch_size meta_lr query_batch_size num_updates norm "
-    "num_filters conv max_pool stop_grad seed clip tasks_per_chunk jit"
+    "num_filters conv max_pool stop_grad seed clip tasks_per_chunk iterations_per_call jit"
 ).split()
 
 

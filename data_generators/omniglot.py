@@ -6,12 +6,14 @@ folders and can't be repeated, so ours is the sorted names after `random.Random(
 """
 
 import collections
+import functools
 import io
 import json
 import os
 import pathlib
 import re
 import sys
+import textwrap
 import zipfile
 import zlib
 
@@ -28,9 +30,10 @@ ALPHABETS = sorted({character.split("/")[0] for character in CHARACTERS})
 
 # Where the data may lie below a folder that is named: itself, one of two usual names, a clone of the official repository.
 PLACES = ("", "omniglot", "omniglot_resized", "python", "omniglot/python")
+HOME = "https://github.com/brendenlake/omniglot"
 EXPECTED = (
-    "expected images_background.zip and images_evaluation.zip from https://github.com/brendenlake/omniglot (folder "
-    "python), the two folders they extract to, or the authors' omniglot_resized/<alphabet>/<character>/*.png"
+    f"expected images_background.zip and images_evaluation.zip from {HOME} (in its folder python), the two folders they "
+    "extract to, or the authors' omniglot_resized/<alphabet>/<character>/*.png"
 )
 # Part of the cache's key: raise it when the same files are to give other arrays.
 VERSION = 1
@@ -58,40 +61,41 @@ def load(data_path=None, cache_dir=None):
 def _find(data_path):
     """The zips and folders to read, or None if nobody named a folder and neither $MAML_DATA nor data/ holds them."""
     if data_path:
-        folder = pathlib.Path(data_path).expanduser()
-        parts = _parts(folder, "--data_path")
+        parts = _parts(data_path, "--data_path")
         if not parts:
+            empty = not any(pathlib.Path(data_path).expanduser().iterdir())
             places = ", ".join(f"{place}/" for place in PLACES[1:])
-            found = "is empty" if not any(folder.iterdir()) else f"holds no Omniglot, nor do {places} in it"
-            raise UserError(f"{folder} {found}; {EXPECTED}")
+            found = "is empty" if empty else f"holds no Omniglot, nor do {places} in it"
+            raise UserError(f"--data_path {data_path} {found}; {EXPECTED}")
         return parts
-    if os.environ.get("MAML_DATA"):
-        parts = _parts(pathlib.Path(os.environ["MAML_DATA"]).expanduser(), "$MAML_DATA")
-        if parts:
-            return parts
-    return _parts(pathlib.Path("data"), "data") if pathlib.Path("data").is_dir() else None
+    parts = _parts(os.environ["MAML_DATA"], "$MAML_DATA") if os.environ.get("MAML_DATA") else None
+    return parts or (_parts("data", "the folder") if os.path.isdir("data") else None)
 
 
 def _parts(folder, named_by):
+    folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
         raise UserError(f"{named_by} {folder} is {'a file' if folder.exists() else 'not there'}; {EXPECTED}")
     for place in PLACES:
         home = folder / place
-        both = [home / f"{name}{kind}" for name in ("images_background", "images_evaluation") for kind in (".zip", "")]
-        parts = [zipped if zipped.is_file() else tree for zipped, tree in zip(both[::2], both[1::2])]
-        parts = [part for part in parts if part.exists()]
-        if parts:
-            return parts
+        parts = [_part(home / name) for name in ("images_background", "images_evaluation")]
+        if any(parts):
+            return [part for part in parts if part]
         if any((home / alphabet).is_dir() for alphabet in ALPHABETS):
             return [home]
     return None
 
 
+def _part(tree):
+    zipped = tree.with_suffix(".zip")
+    return zipped if zipped.is_file() else tree if tree.is_dir() else None
+
+
 def _fingerprint(part):
     """What changes when the data does: path, size and time of every file."""
     files = [part] if part.is_file() else _tree_files(part)
-    stats = [(str(file), file.stat()) for file in files]
-    return [(str(part.resolve())), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    stats = [(str(file.relative_to(part)), file.stat()) for file in files]
+    return str(part.resolve()), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def _tree_files(folder):
@@ -99,37 +103,42 @@ def _tree_files(folder):
 
 
 def _from_tree(folder):
-    """Yields (character, where it lies, bytes of the image file)."""
+    """Yields (character, where its image lies, function that reads the bytes of the file)."""
     for file in _tree_files(folder):
-        yield f"{file.parent.parent.name}/{file.parent.name}", file, file.read_bytes()
+        yield f"{file.parent.parent.name}/{file.parent.name}", file, file.read_bytes
 
 
 def _from_zip(path):
     """As `_from_tree`."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                match = re.search(r"(?:^|/)([^/]+/[^/]+)/[^/.][^/]*\.png$", member)
-                if match:
-                    yield match[1], path / member, archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} can't be read as a zip file ({error}); {EXPECTED}") from error
+    with archive:
+        for member in archive.namelist():
+            match = re.search(r"(?:^|/)([^/]+/[^/]+)/[^/.][^/]*\.png$", member)
+            if match:
+                yield match[1], path / member, functools.partial(archive.read, member)
 
 
 def _from_tfds():
     """As `_from_tree`; downloads and prepares the data set first if that has not been done."""
+    looked = f"$MAML_DATA ({os.environ.get('MAML_DATA') or 'not set'}) or {pathlib.Path('data').resolve()}"
     try:
+        import requests
         import tensorflow_datasets as tfds
 
-        print("Omniglot: neither in $MAML_DATA nor in data/; asking TensorFlow Datasets", file=sys.stderr)
         builder = tfds.builder("omniglot")
-        builder.download_and_prepare()
-    except Exception as error:  # it lets through whatever its network, checksum, disk and import errors are
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if not builder.is_prepared():
+            print(f"no Omniglot in {looked}: downloading it through TensorFlow Datasets", file=sys.stderr)
+            # Without a network the builder would try again for three minutes before it gives up.
+            requests.head(f"{HOME}/raw/master/python/images_background.zip", timeout=20).raise_for_status()
+            builder.download_and_prepare()
+    except Exception as error:  # whatever its network, checksum, disk or missing packages may raise
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
         raise UserError(
-            f"no Omniglot in $MAML_DATA ({os.environ.get('MAML_DATA', 'not set')}) or {pathlib.Path('data').resolve()}, and "
-            f"TensorFlow Datasets could not download it ({reason}); {EXPECTED}, named by --data_path; "
-            "--datasource=glyphs needs neither data nor network"
+            f"no Omniglot in {looked}, and TensorFlow Datasets could not download it ({reason}); {EXPECTED}, in a folder "
+            "that --data_path names; --datasource=glyphs needs neither data nor network"
         ) from error
     alphabets = builder.info.features["alphabet"].names
     for split in ("train", "test"):  # together all characters; its small1 and small2 only repeat some
@@ -137,34 +146,37 @@ def _from_tfds():
         raw = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
         for example in tfds.as_numpy(raw):
             character = f"{alphabets[example['alphabet']]}/character{example['alphabet_char_id'] + 1:02d}"
-            yield character, f"{character} of TensorFlow Datasets' {split} split", example["image"]
+            yield character, f"{character} of TensorFlow Datasets' {split} split", io.BytesIO(example["image"]).read
 
 
 def _prepare(drawings, where):
+    """All characters in the order of their names; `drawings` as from `_from_tree`."""
     found = collections.defaultdict(list)
-    for character, file, data in drawings:
-        found[character].append(_pixels(data, file))
+    for character, file, read in drawings:
+        found[character].append(_pixels(read, file))
     missing = [character for character in CHARACTERS if character not in found]
     if missing:
         raise UserError(
-            f"{where}: {len(missing)} of Omniglot's {len(CHARACTERS)} characters are missing, the first is {missing[0]}; {EXPECTED}"
+            f"{where} has {len(found)} characters; expected Omniglot's {len(CHARACTERS)}, of which {len(missing)} are missing, "
+            f"the first {missing[0]}; {EXPECTED}"
         )
     return stack_classes([np.stack(sorted(found[name], key=np.ndarray.tobytes)) for name in CHARACTERS], CHARACTERS)
 
 
-def _pixels(data, where):
-    """uint8 [28, 28, 1], strokes 255, from the bytes of a 105×105 drawing or of one already 28×28.
+def _pixels(read, where):
+    """uint8 [28, 28, 1], strokes 255, from a 105×105 drawing or from one already 28×28.
 
     Nearest neighbour, because that is what PIL does to one-bit images whatever filter it is asked for: the authors'
     resize_images.py asks for Lanczos, and this repeats its output bit for bit.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.size == (105, 105):
+        with Image.open(io.BytesIO(read())) as image:
+            size = image.size
+            if size == (105, 105):
                 image = image.convert("1", dither=Image.Dither.NONE).resize((28, 28), Image.Resampling.NEAREST)
             grey = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{where} can't be read as an image ({error}); expected a PNG of 105×105 or 28×28 pixels") from error
     if grey.shape != (28, 28):
-        raise UserError(f"{where} has {grey.shape[1]}×{grey.shape[0]} pixels; expected 105×105 or 28×28")
+        raise UserError(f"{where} has {size[0]}×{size[1]} pixels; expected 105×105 or 28×28")
     return 255 - grey[..., None]

@@ -120,8 +120,8 @@ class Run:
         if self.iteration >= total:
             return True
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard")) if self.log else None
-        pretrain = self.trainer.compile(dataclasses.replace(self.learner, num_updates=0))
-        metatrain = self.trainer.compile(self.learner)
+        pretrain = self._compile(dataclasses.replace(self.learner, num_updates=0))
+        metatrain = self._compile(self.learner)
         bar = tqdm.tqdm(total=total, initial=self.iteration, desc=config.experiment, smoothing=0.05, unit="it")
         validated = ""
         with bar, _ctrl_c() as stopped:
@@ -129,8 +129,12 @@ class Run:
             while self.iteration < total:
                 if self.iteration == config.pretrain_iterations:
                     self.trainer.restart_adam()  # the authors have an optimiser for each of the two phases
-                step = pretrain if self.iteration < config.pretrain_iterations else metatrain
-                metrics = step(self._training_batch(self.iteration))
+                before, phase_end = self.iteration, total
+                update = metatrain
+                if before < config.pretrain_iterations:
+                    update, phase_end = pretrain, config.pretrain_iterations
+                count = min(config.iterations_per_call, METRICS_EVERY - before % METRICS_EVERY, phase_end - before)
+                metrics = update([self._training_batch(i) for i in range(before, before + count)])
                 if not metrics.pop("finite"):
                     raise UserError(
                         f"the loss or the meta-gradient is not finite at iteration {self.iteration + 1} "
@@ -146,7 +150,7 @@ class Run:
                         validated = f", val {100 * row['val_post_accuracy']:.1f} %"
                     bar.set_postfix_str(_describe(row) + validated, refresh=False)
                     self._record(row, writer)
-                bar.update()
+                bar.update(done - before)
                 if at_checkpoint or stopped:
                     now = time.monotonic()
                     self.state.seconds.assign_add(now - last)
@@ -155,6 +159,13 @@ class Run:
                 if stopped:
                     return False
         return True
+
+    def _compile(self, learner):
+        """A function that makes a meta-update on each of a list of Episodes and returns the metrics of the last."""
+        if self.config.iterations_per_call > 1:
+            return self.trainer.compile_loop(learner)
+        step = self.trainer.compile(learner)
+        return lambda episodes: step(episodes[0])
 
     def _training_batch(self, step):
         c = self.config

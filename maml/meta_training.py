@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from data_generators.episode import Episode
@@ -113,10 +114,31 @@ class MetaTrainer(tf.Module):
         They are those of `Learner.meta_gradient`, and "finite": whether the loss and the whole meta-gradient were.
         Where they were not, nothing has changed.
         """
+        step = tf.function(self._update(learner))
+        return lambda episode: step(Episode(*(tf.convert_to_tensor(t) for t in episode)))
+
+    def compile_loop(self, learner):
+        """Like `compile`, for a list of Episodes in one call: a meta-update on each, metrics of the last.
+
+        For networks so small that calling a step costs more than computing it: the whole loop is one XLA function.
+        It ends at the first update that is not finite.
+        """
+        update = self._update(learner)
+
+        @tf.function(jit_compile=learner.jit)
+        def loop(episodes):
+            metrics = update(Episode(*(t[0] for t in episodes)))
+            for i in tf.range(1, episodes.support_x.shape[0]):
+                if metrics["finite"]:
+                    metrics = update(Episode(*(t[i] for t in episodes)))
+            return metrics
+
+        return lambda episodes: loop(Episode(*(tf.convert_to_tensor(np.stack(t)) for t in zip(*episodes))))
+
+    def _update(self, learner):
         meta_gradient = learner.compiled_meta_gradient()
 
-        @tf.function
-        def step(episode):
+        def update(episode):
             metrics, gradients = meta_gradient(self.current_weights(), episode)
             everything = [metrics["post_loss"], *gradients.values()]
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
@@ -125,7 +147,7 @@ class MetaTrainer(tf.Module):
                 self._adam(gradients)
             return {**metrics, "finite": finite}
 
-        return lambda episode: step(Episode(*(tf.convert_to_tensor(t) for t in episode)))
+        return update
 
     def restart_adam(self):
         """Forgets Adam's moments, as if θ were new to it."""

@@ -1,0 +1,222 @@
+"""Episodes drawn from classes of images whose pixels say which class and which image they are."""
+
+import numpy as np
+import pytest
+
+from data_generators.errors import UserError
+from data_generators.image_classes import SPLITS, ImageClasses, ImageTasks, _distinct, stack_classes
+
+SIZES = [6 + c % 5 for c in range(20)]  # 20 classes of 6 to 10 images
+
+
+def coded(sizes):
+    """Image i of class c is [[c, i], [100, 200]]: its identity, and its rotation, can be read off."""
+    classes = [np.array([[[c, i], [100, 200]] for i in range(size)], np.uint8)[..., None] for c, size in enumerate(sizes)]
+    return stack_classes(classes, [f"class {c}" for c in range(len(sizes))])
+
+
+def tasks(num_classes=5, rotate=False, sizes=SIZES):
+    return ImageTasks({split: coded(sizes) for split in SPLITS}, num_classes, rotate)
+
+
+def codes(images):
+    """The stored bytes, uint8 [M, N·K, H, W], of float pixels [M, N·K, H, W, 1]."""
+    return np.rint(images[..., 0] * 255).astype(np.uint8)
+
+
+def test_stacked_classes_are_cut_out_by_their_offsets():
+    classes = coded([3, 1, 2])
+    assert classes.offsets.tolist() == [0, 3, 4, 6]
+    assert classes.images[classes.offsets[2]:classes.offsets[3], 0, 0, 0].tolist() == [2, 2]
+
+
+def test_select_takes_the_named_classes_in_the_given_order():
+    chosen = coded([3, 1, 2]).select(["class 2", "class 0"])
+    assert chosen.names == ("class 2", "class 0")
+    assert chosen.images[:, 0, 0, 0].tolist() == [2, 2, 0, 0, 0]
+    assert chosen.offsets.tolist() == [0, 2, 5]
+
+
+def test_shapes_and_types_are_those_of_an_episode():
+    episode = tasks(num_classes=4).sample("train", 0, 0, 3, num_shots=2, num_queries=1)
+    assert [x.shape for x in episode] == [(3, 8, 2, 2, 1), (3, 8, 4), (3, 4, 2, 2, 1), (3, 4, 4)]
+    assert {x.dtype for x in episode} == {np.dtype(np.float32)}
+
+
+def test_input_shape_is_height_width_channels():
+    assert tasks().input_shape == (2, 2, 1)
+
+
+def test_pixels_are_the_bytes_divided_by_255():
+    every_byte = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(2, axis=0)
+    source = ImageTasks({"train": stack_classes([every_byte], ["a"])}, 1, rotate=False)
+    support = source.sample("train", 0, 0, 1, 1, 1).support_x
+    np.testing.assert_array_equal(support.ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
+
+
+def test_labels_are_one_hot_and_lie_class_by_class():
+    episode = tasks().sample("train", 0, 0, 50, num_shots=2, num_queries=3)
+    for y, count in ((episode.support_y, 2), (episode.query_y, 3)):
+        np.testing.assert_array_equal(y, np.tile(np.repeat(np.eye(5), count, axis=0), (50, 1, 1)))
+
+
+def test_a_label_is_one_class_and_a_class_has_one_label():
+    first = codes(tasks().sample("train", 0, 0, 50, 2, 3).support_x)[..., 0, 0].reshape(50, 5, 2)
+    assert (first[..., 0] == first[..., 1]).all()
+    assert all(len(set(row)) == 5 for row in first[..., 0])
+
+
+def test_query_images_are_of_the_class_that_the_support_images_are_of():
+    episode = tasks().sample("train", 0, 0, 50, num_shots=1, num_queries=3)
+    support, query = (codes(x)[..., 0, 0].reshape(50, 5, -1) for x in (episode.support_x, episode.query_x))
+    np.testing.assert_array_equal(query, support.repeat(3, axis=2))
+
+
+def test_support_and_query_images_are_all_different():
+    episode = tasks().sample("train", 0, 0, 200, num_shots=2, num_queries=4)  # K + Q is the smallest class, all of it
+    numbers = [codes(x)[..., 0, 1].reshape(200, 5, -1) for x in (episode.support_x, episode.query_x)]
+    drawn = np.sort(np.concatenate(numbers, axis=2), axis=2)
+    assert (np.diff(drawn.astype(int), axis=2) > 0).all()
+
+
+def deviations(counts, draws, chance):
+    """By how many standard deviations of a binomial each count misses its expectation."""
+    return np.abs(np.asarray(counts) - draws * chance) / np.sqrt(draws * chance * (1 - chance))
+
+
+def test_every_class_is_equally_likely_in_every_place():
+    support = codes(tasks().sample("train", 1, 0, 8000, 1, 1).support_x)[..., 0, 0]
+    for way in range(5):
+        assert deviations(np.bincount(support[:, way], minlength=20), 8000, 1 / 20).max() < 4
+
+
+def test_every_image_of_a_class_is_equally_likely_as_support_and_as_query():
+    episode = tasks().sample("train", 2, 0, 8000, 1, 1)
+    for x in (episode.support_x, episode.query_x):
+        c, i = codes(x)[..., 0, 0].ravel(), codes(x)[..., 0, 1].ravel()
+        for of_class, size in enumerate(SIZES):
+            counts = np.bincount(i[c == of_class], minlength=size)
+            assert len(counts) == size
+            assert deviations(counts, counts.sum(), 1 / size).max() < 4.5
+
+
+def test_every_ordered_choice_is_equally_likely():
+    picks = _distinct(np.random.default_rng(0), [4] * 48_000, 3)
+    counts = np.unique(picks, axis=0, return_counts=True)[1]
+    assert len(counts) == 4 * 3 * 2
+    assert deviations(counts, 48_000, 1 / 24).max() < 4
+
+
+def test_a_choice_of_everything_is_a_permutation():
+    picks = _distinct(np.random.default_rng(0), [7] * 500, 7)
+    np.testing.assert_array_equal(np.sort(picks, axis=1), np.tile(np.arange(7), (500, 1)))
+
+
+def turns_of(images):
+    """[M, N·K]: which number of np.rot90's turns each image was given, −1 for none of the four."""
+    number = np.full(images.shape[:2], -1)
+    pixels = codes(images)
+    for m, row in enumerate(pixels):
+        for n, image in enumerate(row):
+            for k in range(4):
+                back = np.rot90(image, -k)
+                if back[1].tolist() == [100, 200]:
+                    number[m, n] = k
+    return number
+
+
+def test_all_images_of_a_class_in_a_task_are_turned_alike():
+    episode = tasks(rotate=True).sample("train", 3, 0, 100, num_shots=2, num_queries=3)
+    support, query = turns_of(episode.support_x).reshape(100, 5, 2), turns_of(episode.query_x).reshape(100, 5, 3)
+    both = np.concatenate([support, query], axis=2)
+    assert (both >= 0).all() and (both == both[..., :1]).all()
+
+
+def test_the_four_rotations_are_equally_likely_in_every_split():
+    for split in SPLITS:
+        turns = turns_of(tasks(rotate=True).sample(split, 4, 0, 800, 1, 1).support_x)
+        assert deviations(np.bincount(turns.ravel(), minlength=4), 4000, 1 / 4).max() < 4
+
+
+def test_a_turned_image_is_np_rot90_of_a_stored_one():
+    turned = tasks(rotate=True).sample("train", 5, 0, 50, 1, 1).support_x
+    stored = {image[..., 0].tobytes() for image in coded(SIZES).images}
+    for image, turns in zip(codes(turned).reshape(-1, 2, 2), turns_of(turned).ravel()):
+        assert np.rot90(image, -turns).tobytes() in stored
+
+
+def test_without_rotation_every_image_is_upright():
+    assert (turns_of(tasks(rotate=False).sample("train", 0, 0, 50, 1, 1).support_x) == 0).all()
+
+
+def test_sampling_leaves_the_stored_images_alone():
+    source = tasks(rotate=True)
+    before = source.splits["train"].images.copy()
+    source.sample("train", 0, 0, 50, 1, 1)
+    np.testing.assert_array_equal(source.splits["train"].images, before)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b))
+
+
+def test_the_same_arguments_give_the_same_episode_whatever_was_drawn_before():
+    source = tasks(rotate=True)
+    first = source.sample("train", 7, 8, 4, 1, 1)
+    source.sample("train", 7, 9, 4, 1, 1)
+    np.random.seed(0)
+    assert same(first, source.sample("train", 7, 8, 4, 1, 1))
+    assert same(first, tasks(rotate=True).sample("train", 7, 8, 4, 1, 1))
+
+
+@pytest.mark.parametrize("other", [("val", 7, 8), ("test", 7, 8), ("train", 8, 8), ("train", 7, 9), ("train", 8, 7)])
+def test_another_split_seed_or_step_gives_another_episode(other):
+    source = tasks(rotate=True)
+    assert not same(source.sample("train", 7, 8, 4, 1, 1), source.sample(*other, 4, 1, 1))
+
+
+def test_classes_do_not_depend_on_how_many_images_are_asked_for():
+    source = tasks()
+    one, many = source.sample("test", 0, 0, 10, 1, 1).support_x, source.sample("test", 0, 0, 10, 2, 4).support_x
+    np.testing.assert_array_equal(codes(one)[..., 0, 0], codes(many)[:, ::2, 0, 0])
+
+
+def test_a_memory_map_gives_the_same_episodes(tmp_path):
+    classes = coded(SIZES)
+    np.save(tmp_path / "images.npy", classes.images)
+    mapped = ImageClasses(np.load(tmp_path / "images.npy", mmap_mode="r"), classes.offsets, classes.names)
+    got, want = (ImageTasks({"train": c}, 5, True).sample("train", 0, 0, 20, 1, 1) for c in (mapped, classes))
+    assert same(got, want)
+
+
+@pytest.mark.parametrize("ask", ["check", "sample"])
+def test_a_class_with_too_few_images_is_named(ask):
+    source = tasks(sizes=[9, 8, 3, 9, 9])
+    with pytest.raises(UserError, match=r"class 'class 2' of the val split has 3 images; 1 support \+ 3 query .* 4 "):
+        source.check("val", 1, 3) if ask == "check" else source.sample("val", 0, 0, 1, 1, 3)
+
+
+def test_a_class_with_just_enough_images_passes():
+    tasks(sizes=[9, 8, 4, 9, 9]).check("val", 1, 3)
+
+
+def test_a_split_with_too_few_classes_is_named():
+    with pytest.raises(UserError, match="the test split has 4 classes; 5-way tasks need at least 5"):
+        tasks(sizes=[9] * 4).check("test", 1, 1)
+
+
+def test_an_unknown_split_is_named_with_those_there_are():
+    with pytest.raises(UserError, match="'valid'; expected one of train, val, test"):
+        tasks().check("valid", 1, 1)
+
+
+def test_splits_of_different_image_shapes_are_refused():
+    other = stack_classes([np.zeros((3, 4, 4, 1), np.uint8)], ["a"])
+    with pytest.raises(UserError, match=r"different shapes.*\(4, 4, 1\)"):
+        ImageTasks({"train": coded([3]), "val": other}, 1, False)
+
+
+def test_rotating_images_that_are_not_square_is_refused():
+    oblong = stack_classes([np.zeros((3, 4, 6, 3), np.uint8)], ["a"])
+    with pytest.raises(UserError, match=r"square images; got .*\(4, 6, 3\)"):
+        ImageTasks({"train": oblong}, 1, True)

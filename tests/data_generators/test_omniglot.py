@@ -1,0 +1,314 @@
+"""Omniglot, from wherever it lies: the same arrays, or an error that says what to do."""
+
+import os
+import random
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from conftest import extract, png, write_zips
+from data_generators import omniglot
+from data_generators.errors import UserError
+
+
+def assert_same(got, want):
+    for split in ("train", "val", "test"):
+        assert got[split].names == want[split].names
+        np.testing.assert_array_equal(got[split].offsets, want[split].offsets)
+        np.testing.assert_array_equal(got[split].images, want[split].images)
+
+
+def nearest(bits):
+    """uint8 [28, 28, 1]: pixel i comes from the one below the middle of its 3.75 source pixels, strokes (False) 255."""
+    rows = np.floor((np.arange(28) + 0.5) * 105 / 28).astype(int)
+    return np.where(bits[np.ix_(rows, rows)], 0, 255).astype(np.uint8)[..., None]
+
+
+def in_order(images):
+    return np.stack(sorted(images, key=np.ndarray.tobytes))
+
+
+# The split
+
+
+def test_split_has_the_authors_sizes():
+    assert {split: len(names) for split, names in omniglot.SPLIT.items()} == {"train": 1100, "val": 100, "test": 423}
+
+
+def test_split_is_the_documented_shuffle_of_the_sorted_names():
+    names = sorted({name for part in omniglot.SPLIT.values() for name in part})
+    assert len(names) == 1623
+    random.Random(0).shuffle(names)
+    assert omniglot.SPLIT == {"train": names[:1100], "val": names[1100:1200], "test": names[1200:]}
+
+
+# The pixels
+
+
+def test_every_class_holds_its_own_drawings_by_nearest_neighbour_with_bright_strokes(loaded, drawings):
+    for split, classes in loaded.items():
+        assert classes.names == tuple(omniglot.SPLIT[split])
+        for c, name in enumerate(classes.names):
+            got = classes.images[classes.offsets[c]:classes.offsets[c + 1]]
+            np.testing.assert_array_equal(got, in_order([nearest(bits) for bits in drawings[name]]))
+
+
+def test_images_are_bytes_of_28_by_28_by_1(loaded):
+    for classes in loaded.values():
+        assert classes.images.dtype == np.uint8 and classes.images.shape[1:] == (28, 28, 1)
+
+
+def test_extracted_tree_gives_the_arrays_of_the_zips(tree, loaded):
+    assert_same(omniglot.load(tree), loaded)
+
+
+def test_authors_resized_tree_gives_the_arrays_of_the_zips(resized, loaded):
+    assert_same(omniglot.load(resized), loaded)
+
+
+def test_authors_tree_before_resizing_gives_the_arrays_of_the_zips(tree, loaded, tmp_path):
+    for part in tree.iterdir():
+        shutil.copytree(part, tmp_path / "omniglot_resized", dirs_exist_ok=True)
+    assert_same(omniglot.load(tmp_path / "omniglot_resized"), loaded)
+
+
+def test_tensorflow_datasets_gives_the_arrays_of_the_zips(zips, loaded, tfds_over):
+    tfds_over(zips)
+    assert_same(omniglot.load(), loaded)
+
+
+# Where it is looked for
+
+
+def test_parent_of_the_resized_tree_will_do(resized, loaded):
+    assert_same(omniglot.load(resized.parent), loaded)
+
+
+@pytest.mark.parametrize("place", ["omniglot", "python", "omniglot/python"])
+def test_parent_of_the_zips_will_do(place, zips, loaded, tmp_path):
+    shutil.copytree(zips, tmp_path / "parent" / place)
+    assert_same(omniglot.load(tmp_path / "parent"), loaded)
+
+
+def test_maml_data_names_the_folder(zips, loaded, monkeypatch):
+    monkeypatch.setenv("MAML_DATA", str(zips))
+    assert_same(omniglot.load(), loaded)
+
+
+def test_data_in_the_working_directory_is_found(zips, loaded, tmp_path):
+    shutil.copytree(zips, tmp_path / "data" / "omniglot")
+    assert_same(omniglot.load(), loaded)
+
+
+def test_data_path_comes_before_maml_data(zips, loaded, monkeypatch, tmp_path):
+    (tmp_path / "other" / "images_background").mkdir(parents=True)
+    monkeypatch.setenv("MAML_DATA", str(tmp_path / "other"))
+    assert_same(omniglot.load(zips), loaded)
+
+
+def test_what_macos_adds_to_zips_is_passed_over(zips, loaded, tmp_path):
+    shutil.copytree(zips, tmp_path / "mac")
+    with zipfile.ZipFile(tmp_path / "mac" / "images_background.zip", "a") as archive:
+        archive.writestr("__MACOSX/images_background/Angelic/character01/._0965_01.png", b"resource fork")
+    assert_same(omniglot.load(tmp_path / "mac"), loaded)
+
+
+# The cache
+
+
+def no_reading(*_):
+    raise AssertionError("an image was read again")
+
+
+@pytest.mark.parametrize("source", ["zips", "tree", "resized"])
+def test_second_start_reads_no_image(source, request, monkeypatch, loaded):
+    folder = request.getfixturevalue(source)
+    omniglot.load(folder)
+    monkeypatch.setattr(omniglot, "_pixels", no_reading)
+    assert_same(omniglot.load(folder), loaded)
+
+
+def test_second_start_asks_tensorflow_datasets_for_nothing(zips, loaded, tfds_over, monkeypatch):
+    import tensorflow_datasets
+
+    tfds_over(zips)
+    omniglot.load()
+    monkeypatch.setattr(tensorflow_datasets, "builder", no_reading)
+    assert_same(omniglot.load(), loaded)
+
+
+def first_image(classes, name):
+    return classes.images[classes.offsets[classes.names.index(name)]]
+
+
+def test_changed_zips_are_read_again(drawings, tmp_path):
+    name = omniglot.SPLIT["train"][0]
+    few = {character: bits[:1] for character, bits in drawings.items()}
+    write_zips(tmp_path, few)
+    before = omniglot.load(tmp_path)
+    write_zips(tmp_path, {**few, name: ~few[name]})
+    after = omniglot.load(tmp_path)
+    np.testing.assert_array_equal(first_image(after["train"], name), 255 - first_image(before["train"], name))
+
+
+def test_one_changed_file_of_a_tree_is_read_again(resized, loaded, drawings, tmp_path):
+    name = omniglot.SPLIT["train"][0]
+    shutil.copytree(resized, tmp_path / "omniglot_resized")
+    omniglot.load(tmp_path)
+    file = sorted((tmp_path / "omniglot_resized" / name).iterdir())[0]
+    stat = file.stat()
+    Image.fromarray(np.zeros((28, 28), bool)).save(file)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    after = omniglot.load(tmp_path)["train"]
+    c = after.names.index(name)
+    want = in_order([np.full((28, 28, 1), 255, np.uint8), nearest(drawings[name][1])])
+    np.testing.assert_array_equal(after.images[after.offsets[c]:after.offsets[c + 1]], want)
+
+
+# The errors: one line, what came and what was expected
+
+
+def message(data_path):
+    with pytest.raises(UserError) as caught:
+        omniglot.load(data_path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    text = message(tmp_path / "nowhere")
+    assert f"--data_path {tmp_path / 'nowhere'} is not there" in text and "images_background.zip" in text
+
+
+def test_a_path_that_is_a_file(zips):
+    assert "images_background.zip is a file; expected" in message(zips / "images_background.zip")
+
+
+def test_maml_data_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAML_DATA", str(tmp_path / "gone"))
+    assert f"$MAML_DATA {tmp_path / 'gone'} is not there" in message(None)
+
+
+def test_an_empty_folder(tmp_path):
+    assert f"{tmp_path} is empty; expected images_background.zip" in message(tmp_path)
+
+
+def test_another_layout_says_what_was_looked_for_and_where_it_can_be_had(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    text = message(tmp_path)
+    assert f"{tmp_path} holds no Omniglot, nor do omniglot/, omniglot_resized/, python/, omniglot/python/ in it" in text
+    assert "https://github.com/brendenlake/omniglot" in text and "<alphabet>/<character>" in text
+
+
+def test_one_zip_of_the_two_counts_the_missing_characters_and_names_the_first(zips, tmp_path):
+    shutil.copy(zips / "images_background.zip", tmp_path)
+    with zipfile.ZipFile(zips / "images_background.zip") as archive:
+        there = {member.rsplit("/", 1)[0].split("/", 1)[1] for member in archive.namelist()}
+    missing = sorted(set(omniglot.CHARACTERS) - there)
+    text = message(tmp_path)
+    assert f"has {len(there)} characters; expected Omniglot's 1623, of which {len(missing)} are missing" in text
+    assert f"the first {missing[0]};" in text
+
+
+def test_a_character_folder_without_images_is_missing(resized, tmp_path):
+    shutil.copytree(resized, tmp_path / "omniglot_resized")
+    for file in (tmp_path / "omniglot_resized" / omniglot.CHARACTERS[7]).iterdir():
+        file.unlink()
+    assert f"of which 1 are missing, the first {omniglot.CHARACTERS[7]};" in message(tmp_path)
+
+
+def one_image_tree(tmp_path, data):
+    file = tmp_path / "images_background" / omniglot.CHARACTERS[0] / "0001_01.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(data)
+    return file
+
+
+@pytest.mark.parametrize("cut", [0, 20, 60])
+def test_an_image_file_cut_short_is_named(tmp_path, cut):
+    file = one_image_tree(tmp_path, png(np.ones((105, 105), bool))[:cut])
+    assert message(tmp_path).startswith(f"{file} can't be read as an image")
+
+
+def test_a_damaged_image_in_a_zip_is_named_with_its_zip(tmp_path):
+    member = f"images_background/{omniglot.CHARACTERS[0]}/0001_01.png"
+    with zipfile.ZipFile(tmp_path / "images_background.zip", "w") as archive:
+        archive.writestr(member, png(np.ones((105, 105), bool)))
+    data = bytearray((tmp_path / "images_background.zip").read_bytes())
+    data[100] ^= 255  # inside the member, so the zip's own checksum no longer fits
+    (tmp_path / "images_background.zip").write_bytes(data)
+    assert message(tmp_path).startswith(f"{tmp_path / 'images_background.zip' / member} can't be read as an image")
+
+
+def test_a_zip_cut_short_is_named(zips, tmp_path):
+    data = (zips / "images_background.zip").read_bytes()
+    (tmp_path / "images_background.zip").write_bytes(data[: len(data) // 2])
+    assert message(tmp_path).startswith(f"{tmp_path / 'images_background.zip'} can't be read as a zip file")
+
+
+def test_an_image_of_another_size_is_named_with_its_size(tmp_path):
+    file = one_image_tree(tmp_path, png(np.ones((64, 80), bool)))
+    assert message(tmp_path) == f"{file} has 80×64 pixels; expected 105×105 or 28×28"
+
+
+def test_without_data_and_network_the_error_says_what_can_be_done(monkeypatch, tmp_path):
+    import tensorflow_datasets as tfds
+
+    def offline(*_, **__):
+        raise requests.ConnectionError("no route to github.com")
+
+    make = tfds.builder
+    monkeypatch.setattr(tfds, "builder", lambda name: make(name, data_dir=tmp_path / "tfds"))
+    monkeypatch.setattr(requests, "head", offline)
+    text = message(None)
+    assert f"no Omniglot in $MAML_DATA (not set) or {tmp_path / 'data'}" in text and "no route to github.com" in text
+    assert "images_evaluation.zip from https://github.com/brendenlake/omniglot" in text
+    assert "--datasource=glyphs needs neither data nor network" in text
+
+
+# The real data
+
+
+@pytest.fixture(scope="module")
+def real(real_zips, tmp_path_factory):
+    return omniglot.load(real_zips, tmp_path_factory.mktemp("cache"))
+
+
+def test_real_omniglot_has_20_drawings_of_each_character(real):
+    assert all((np.diff(classes.offsets) == 20).all() for classes in real.values())
+
+
+def test_real_drawings_are_what_the_authors_script_makes_of_them(real, real_zips, tmp_path):
+    """Every 40th character, resized as they did: the one-bit image opened, resized by Lanczos, then 1 - x / 255."""
+    for part in ("images_background", "images_evaluation"):
+        with zipfile.ZipFile(real_zips / f"{part}.zip") as archive:
+            members = [name for name in archive.namelist() if name.endswith(".png")]
+            for character in sorted({member.split("/", 1)[1].rsplit("/", 1)[0] for member in members})[::40]:
+                want = []
+                for member in members:
+                    if f"/{character}/" in member:
+                        image = Image.open(archive.open(member)).resize((28, 28), Image.Resampling.LANCZOS)
+                        image.save(tmp_path / "resized.png")
+                        want.append(1 - np.asarray(Image.open(tmp_path / "resized.png").convert("L"))[..., None] / 255)
+                (classes,) = [classes for classes in real.values() if character in classes.names]
+                c = classes.names.index(character)
+                got = classes.images[classes.offsets[c]:classes.offsets[c + 1]] / 255
+                np.testing.assert_array_equal(got, in_order(want))
+
+
+def test_real_omniglot_is_the_same_through_tensorflow_datasets(real_zips, tfds_over, tmp_path):
+    """Four of the 20 drawers, to be quick about it."""
+    (tmp_path / "some").mkdir()
+    for source in real_zips.glob("*.zip"):
+        with zipfile.ZipFile(source) as archive, zipfile.ZipFile(tmp_path / "some" / source.name, "w") as some:
+            for member in archive.namelist():
+                if member.endswith(("_01.png", "_07.png", "_13.png", "_20.png")):
+                    some.writestr(member, archive.read(member))
+    tfds_over(tmp_path / "some")
+    got = omniglot.load()
+    assert sum(len(classes.images) for classes in got.values()) == 4 * 1623
+    assert_same(got, omniglot.load(tmp_path / "some"))
