@@ -12,10 +12,11 @@ setup(
     # Lower bounds and upper bounds are releases this was run with.
     install_requires=[
         "absl-py>=2.1",
-        "fonttools>=4.50",
+        "importlib_resources>=6",  # tensorflow-datasets 4.9.10 imports it without requiring it
         "matplotlib>=3.8",
         "numpy>=1.26",
         "pillow>=10.3",
+        "requests>=2.31",
         "tensorboard>=2.16",
         "tensorflow>=2.16,<2.22",
         "tensorflow-datasets>=4.9.6",

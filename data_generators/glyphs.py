@@ -1,8 +1,8 @@
 """Characters of many alphabets drawn from the fonts that Matplotlib ships: nothing to download, for trials and tests.
 
-A class is a character; a drawer is a font face holding the pen at one of three fixed slants. Latin, Greek, Cyrillic,
-Armenian, Georgian, Lao and a few more: about 770 characters with 24 to 48 drawings each. Easier than Omniglot, whose drawers are
-people, and no substitute for it: numbers measured here compare only with each other.
+A class is a character; a drawer is a font face, upright or at one of two fixed slants. Latin, Greek, Cyrillic,
+Armenian, Georgian, Lao and the digits: about 770 characters with 24 to 48 drawings each. Easier than Omniglot, whose
+drawers are people, and no substitute for it: numbers measured here compare only with each other.
 """
 
 import pathlib
@@ -37,8 +37,8 @@ def load(cache_dir=None):
     Matplotlib, Pillow and FreeType always give the same images. Raises UserError if Matplotlib came without its fonts.
     """
     files = _faces()
-    key = (VERSION, matplotlib.__version__, Image.__version__, features.version("freetype2"), unicodedata.unidata_version,
-           [(file.name, file.stat().st_size) for file in files])
+    drawn_by = (matplotlib.__version__, Image.__version__, features.version("freetype2"), unicodedata.unidata_version)
+    key = (VERSION, drawn_by, [(file.name, file.stat().st_size) for file in files])
     classes = cached("glyphs", key, cache_dir, lambda: _draw_all(files))
     names = sorted(classes.names)
     random.Random(0).shuffle(names)

@@ -66,7 +66,8 @@ class ImageTasks:
         sizes, needed = self._sizes[split], num_shots + num_queries
         if len(sizes) < self.num_classes:
             raise UserError(
-                f"the {split} split has {len(sizes)} classes; {self.num_classes}-way tasks need at least {self.num_classes}"
+                f"the {split} split has {len(sizes)} classes; "
+                f"{self.num_classes}-way tasks need at least {self.num_classes}"
             )
         if sizes.min() < needed:
             smallest = int(sizes.argmin())

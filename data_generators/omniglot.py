@@ -1,8 +1,8 @@
 """Omniglot (Lake et al. 2015): 1,623 characters of 50 alphabets, 20 drawings each, as 28×28 images with strokes 1.
 
-The characters are named <alphabet>/<character>. `omniglot_split.json` holds who is in which split, 1,100 train, 100
-validation and 423 test as in the authors' data_generator.py; theirs depends on the order in which a disk lists
-folders and can't be repeated, so ours is the sorted names after `random.Random(0).shuffle(names)`, cut at 1,100 and 1,200.
+The characters are named <alphabet>/<character>. `omniglot_split.json` says which split each is in: 1,100 train, 100
+validation, 423 test, as in the authors' data_generator.py. Theirs depends on the order in which a disk lists folders
+and can't be repeated; ours is the sorted names after `random.Random(0).shuffle(names)`, cut at 1,100 and 1,200.
 """
 
 import collections
@@ -28,12 +28,12 @@ SPLIT = json.loads(pathlib.Path(__file__).with_name("omniglot_split.json").read_
 CHARACTERS = sorted(sum(SPLIT.values(), []))
 ALPHABETS = sorted({character.split("/")[0] for character in CHARACTERS})
 
-# Where the data may lie below a folder that is named: itself, one of two usual names, a clone of the official repository.
+# Where the data may lie below a folder that is named; python/ is for a clone of the official repository.
 PLACES = ("", "omniglot", "omniglot_resized", "python", "omniglot/python")
 HOME = "https://github.com/brendenlake/omniglot"
 EXPECTED = (
-    f"expected images_background.zip and images_evaluation.zip from {HOME} (in its folder python), the two folders they "
-    "extract to, or the authors' omniglot_resized/<alphabet>/<character>/*.png"
+    f"expected images_background.zip and images_evaluation.zip from {HOME} (in its folder python), the two folders "
+    "they extract to, or the authors' omniglot_resized/<alphabet>/<character>/*.png"
 )
 # Part of the cache's key: raise it when the same files are to give other arrays.
 VERSION = 1
@@ -42,9 +42,9 @@ VERSION = 1
 def load(data_path=None, cache_dir=None):
     """{"train", "val", "test"}: ImageClasses of uint8 [T, 28, 28, 1], strokes 255, so that x / 255 is the value.
 
-    data_path: a folder with the official zips, their extracted folders or the authors' resized tree, or the parent of one.
-    None: $MAML_DATA, then data/, then a download through TensorFlow Datasets. cache_dir: see `cached`.
-    Drawings of a character are in the order of their pixels, the one order that all sources can agree on. Raises
+    data_path: a folder with the official zips, their extracted folders or the authors' resized tree, or the parent of
+    one. None: $MAML_DATA, then data/, then a download through TensorFlow Datasets. cache_dir: see `cached`. The drawings
+    of a character are in the order of their pixels, since TensorFlow Datasets keeps neither names nor order. Raises
     UserError if the data can't be found, read or downloaded, or if characters are missing.
     """
     parts = _find(data_path)
@@ -137,8 +137,8 @@ def _from_tfds():
     except Exception as error:  # whatever its network, checksum, disk or missing packages may raise
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
         raise UserError(
-            f"no Omniglot in {looked}, and TensorFlow Datasets could not download it ({reason}); {EXPECTED}, in a folder "
-            "that --data_path names; --datasource=glyphs needs neither data nor network"
+            f"no Omniglot in {looked}, and TensorFlow Datasets could not download it ({reason}); {EXPECTED}, in a "
+            "folder that --data_path names; --datasource=glyphs needs neither data nor network"
         ) from error
     alphabets = builder.info.features["alphabet"].names
     for split in ("train", "test"):  # together all characters; its small1 and small2 only repeat some
@@ -157,8 +157,8 @@ def _prepare(drawings, where):
     missing = [character for character in CHARACTERS if character not in found]
     if missing:
         raise UserError(
-            f"{where} has {len(found)} characters; expected Omniglot's {len(CHARACTERS)}, of which {len(missing)} are missing, "
-            f"the first {missing[0]}; {EXPECTED}"
+            f"{where} has {len(found)} characters; expected Omniglot's {len(CHARACTERS)}, of which {len(missing)} are "
+            f"missing, the first {missing[0]}; {EXPECTED}"
         )
     return stack_classes([np.stack(sorted(found[name], key=np.ndarray.tobytes)) for name in CHARACTERS], CHARACTERS)
 
@@ -176,7 +176,7 @@ def _pixels(read, where):
                 image = image.convert("1", dither=Image.Dither.NONE).resize((28, 28), Image.Resampling.NEAREST)
             grey = np.asarray(image.convert("L"))
     except (OSError, EOFError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{where} can't be read as an image ({error}); expected a PNG of 105×105 or 28×28 pixels") from error
+        raise UserError(f"{where} can't be read as an image ({error}); expected a PNG of 105×105 or 28×28") from error
     if grey.shape != (28, 28):
         raise UserError(f"{where} has {size[0]}×{size[1]} pixels; expected 105×105 or 28×28")
     return 255 - grey[..., None]

@@ -37,7 +37,7 @@ def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=Non
     gradients = tape.gradient(total, adapted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if first_order:
         gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
-    stepped = {name: w - tf.cast(inner_lr, w.dtype) * gradients[name] for name, w in adapted.items()}
+    stepped = {name: w - tf.convert_to_tensor(inner_lr, w.dtype) * gradients[name] for name, w in adapted.items()}
     return {**weights, **stepped}, losses
 
 

@@ -167,7 +167,7 @@ class MetaTrainer(tf.Module):
                 v=self.second_moments[name].handle,
                 beta1_power=tf.pow(beta1, t),
                 beta2_power=tf.pow(beta2, t),
-                lr=tf.cast(self.meta_lr, dtype),
+                lr=tf.convert_to_tensor(self.meta_lr, dtype),
                 beta1=beta1,
                 beta2=beta2,
                 epsilon=tf.constant(1e-8, dtype),

@@ -226,7 +226,8 @@ def figure_2(maml_folder, pretrained_folder=None):
             axes[row, 0].set_ylabel('y')
         for axis in axes[1]:
             axis.set_xlabel('x')
-        axes[0, 0].figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside lower center', ncols=5)
+        handles = axes[0, 0].get_legend_handles_labels()
+        axes[0, 0].figure.legend(*handles, loc='outside lower center', ncols=5 if len(columns) > 1 else 3)
     return path
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from maml import evaluation, inner_loop, plots, published, records
-from maml.experiment import TEST_STEPS
+from maml.experiment import EVALUATION_SEED, TEST_STEPS
 
 SINUSOID_SHOTS = (5, 10, 20)  # [P] 5.1, figure 3
-# Candidates for the pretrained network's step size, which [P] 5.1 says was tuned, not to what.
-TUNED_STEP_SIZES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-FIGURE_TASK = 7  # which validation task figure 2 shows; the same for every run
+# Candidates for the step size of a baseline, which was not trained to be adapted. [P] 5.1 says it was tuned, not to what.
+TUNED_STEP_SIZES = (1e-6, 1e-5, 1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1)
+FIGURE_TASK = 1  # which test task figure 2 shows; the same for every run
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Protocol:
     """How a trained network is tested. Defaults are the paper's.
 
     split: "test" or "val". shots: K, one curve each; the first is the headline. queries: query examples a class (None:
-    K). tasks: how many. inner_lr: α (None: as in training; for the pretrained network, tuned on validation tasks).
+    K). tasks: how many. inner_lr: α (None: as in training; for a baseline, tuned on validation tasks).
     checkpoint: "best" by validation, "latest", or an iteration.
     """
 
@@ -39,7 +39,7 @@ def test(run, protocol, command):
     for shots in protocol.shots:
         queries = protocol.queries or shots
         inner_lr = protocol.inner_lr
-        if inner_lr is None and _is_pretrained_baseline(config):
+        if inner_lr is None and _is_baseline(config):
             inner_lr = _tuned_step_size(run, shots, queries, protocol.tasks)
         result = run.evaluate(protocol.split, shots, queries, protocol.tasks, inner_lr)
         curves[shots] = evaluation.curve(result.metric if config.classification else result.loss)
@@ -125,8 +125,8 @@ def _sinusoid_siblings(folder, config):
     return {label: path for label, path in folders.items() if (path / "summary.json").exists()}
 
 
-def _is_pretrained_baseline(config):
-    return config.metatrain_iterations == 0 and config.baseline is None and not config.classification
+def _is_baseline(config):
+    return config.metatrain_iterations == 0 and not config.classification
 
 
 def _tuned_step_size(run, shots, queries, num_tasks):
@@ -152,7 +152,7 @@ def _write_fits(run, shots, inner_lr):
 
     The query set is the range itself, drawn densely and sorted, so the truth comes from the data source.
     """
-    task = run.tasks.sample("val", 0, FIGURE_TASK, 1, shots, 400)
+    task = run.tasks.sample("test", EVALUATION_SEED, FIGURE_TASK, 1, shots, 400)
     learner = run.learner
     weights = inner_loop.per_task(run.trainer.current_weights(), 1)
     support_x, support_y, query_x, query_y = map(tf.convert_to_tensor, task)

@@ -86,8 +86,10 @@ def test_another_process_draws_the_same_images(splits, tmp_path):
         "import hashlib; from data_generators import glyphs; s = glyphs.load(); "
         "print(hashlib.sha256(b''.join(c.images.tobytes() for c in s.values())).hexdigest())"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "1", "MAML_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    printed = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    ours = {"PYTHONHASHSEED": "1", "MAML_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    printed = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **ours}, capture_output=True, text=True, check=True
+    )
     assert printed.stdout.strip() == digest(splits)
 
 

@@ -1,6 +1,11 @@
-"""Omniglot, from wherever it lies: the same arrays, or an error that says what to do."""
+"""Omniglot, from wherever it lies: the same arrays, or an error that says what to do.
 
+Most tests use a full Omniglot drawn here, with two random drawings a character; the last ones the real data.
+"""
+
+import io
 import os
+import pathlib
 import random
 import shutil
 import zipfile
@@ -10,9 +15,122 @@ import pytest
 import requests
 from PIL import Image
 
-from conftest import extract, png, write_zips
 from data_generators import omniglot
 from data_generators.errors import UserError
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+def png(bits):
+    """A one-bit PNG, like Omniglot's; bits: bool [height, width], True is paper."""
+    file = io.BytesIO()
+    Image.fromarray(bits).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_zips(folder, drawings):
+    """The two official zips; drawings: {character: [bits, bits, ...]}, the first 30 alphabets background."""
+    alphabets = sorted({character.split("/")[0] for character in drawings})
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        zipfile.ZipFile(folder / "images_background.zip", "w") as background,
+        zipfile.ZipFile(folder / "images_evaluation.zip", "w") as evaluation,
+    ):
+        for number, (character, bits) in enumerate(sorted(drawings.items()), start=1):
+            part = background if alphabets.index(character.split("/")[0]) < 30 else evaluation
+            for drawer, drawing in enumerate(bits, start=1):
+                member = f"{pathlib.Path(part.filename).stem}/{character}/{number:04d}_{drawer:02d}.png"
+                part.writestr(member, png(drawing))
+
+
+def extract(folder, target):
+    for file in sorted(folder.glob("*.zip")):
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(target)
+    return target
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    """No test finds data or a cache that it did not put there."""
+    monkeypatch.delenv("MAML_DATA", raising=False)
+    monkeypatch.setenv("MAML_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def drawings():
+    rng = np.random.default_rng(0)
+    return {character: rng.random((2, 105, 105)) < 0.5 for character in omniglot.CHARACTERS}
+
+
+@pytest.fixture(scope="session")
+def zips(drawings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zips")
+    write_zips(folder, drawings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tree(zips, tmp_path_factory):
+    return extract(zips, tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="session")
+def resized(tree, tmp_path_factory):
+    """What the authors' data/omniglot_resized holds: every image opened, resized by Lanczos, and saved."""
+    folder = tmp_path_factory.mktemp("data") / "omniglot_resized"
+    for part in sorted(tree.iterdir()):
+        shutil.copytree(part, folder, dirs_exist_ok=True)
+    for file in folder.glob("*/*/*.png"):
+        Image.open(file).resize((28, 28), Image.Resampling.LANCZOS).save(file)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def loaded(zips, tmp_path_factory):
+    return omniglot.load(zips, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def real_zips():
+    """The folder of the real Omniglot; skips where there is none."""
+    places = [os.environ.get("MAML_DATA"), REPOSITORY.parent / "shared" / "data"]
+    for place in places:
+        if place and pathlib.Path(place, "omniglot", "images_background.zip").is_file():
+            return pathlib.Path(place, "omniglot").resolve()
+    pytest.skip(f"no omniglot/images_background.zip in $MAML_DATA ({places[0] or 'not set'}) or {places[1]}")
+
+
+@pytest.fixture
+def tfds_over(tmp_path, monkeypatch):
+    """Call it with a folder of zips: from then on TensorFlow Datasets' own builder gets those for its download."""
+
+    def patch(zips):
+        import requests
+        import tensorflow_datasets as tfds
+
+        extracted = extract(zips, tmp_path / "extracted")
+        folders = {name: tmp_path / "downloaded" / name for name in ("train", "eval", "small1", "small2")}
+        for folder in folders.values():
+            folder.mkdir(parents=True)
+        (extracted / "images_evaluation").rename(folders["eval"] / "images_evaluation")
+        background = (extracted / "images_background").rename(folders["train"] / "images_background")
+        for small in ("small1", "small2"):  # repeat some of the background characters, as the real ones do
+            some = sorted(background.iterdir())[0]
+            shutil.copytree(some, folders[small] / f"images_background_{small}" / some.name)
+
+        make = tfds.builder
+        monkeypatch.setattr(tfds, "builder", lambda name: make(name, data_dir=tmp_path / "tfds"))
+        monkeypatch.setattr(
+            tfds.download.DownloadManager,
+            "download_and_extract",
+            lambda self, urls: {name: str(folders[name]) for name in urls},
+        )
+        monkeypatch.setattr(requests, "head", lambda *_, **__: requests.Response())
+        monkeypatch.setattr(requests.Response, "raise_for_status", lambda self: None)
+
+    return patch
 
 
 def assert_same(got, want):
@@ -132,12 +250,18 @@ def test_second_start_reads_no_image(source, request, monkeypatch, loaded):
     assert_same(omniglot.load(folder), loaded)
 
 
-def test_second_start_asks_tensorflow_datasets_for_nothing(zips, loaded, tfds_over, monkeypatch):
-    import tensorflow_datasets
+def test_second_start_asks_tensorflow_datasets_for_nothing(zips, loaded, monkeypatch):
+    def as_if_downloaded():
+        yield from omniglot._from_zip(zips / "images_background.zip")
+        yield from omniglot._from_zip(zips / "images_evaluation.zip")
 
-    tfds_over(zips)
+    def asked_again():
+        raise AssertionError("TensorFlow Datasets was asked again")
+        yield
+
+    monkeypatch.setattr(omniglot, "_from_tfds", as_if_downloaded)
     omniglot.load()
-    monkeypatch.setattr(tensorflow_datasets, "builder", no_reading)
+    monkeypatch.setattr(omniglot, "_from_tfds", asked_again)
     assert_same(omniglot.load(), loaded)
 
 
@@ -161,7 +285,8 @@ def test_one_changed_file_of_a_tree_is_read_again(resized, loaded, drawings, tmp
     omniglot.load(tmp_path)
     file = sorted((tmp_path / "omniglot_resized" / name).iterdir())[0]
     stat = file.stat()
-    Image.fromarray(np.zeros((28, 28), bool)).save(file)
+    black = png(np.zeros((28, 28), bool))
+    file.write_bytes(black + bytes(stat.st_size - len(black)))  # of the same size: what follows a PNG's end is ignored
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     after = omniglot.load(tmp_path)["train"]
     c = after.names.index(name)
@@ -212,6 +337,11 @@ def test_one_zip_of_the_two_counts_the_missing_characters_and_names_the_first(zi
     text = message(tmp_path)
     assert f"has {len(there)} characters; expected Omniglot's 1623, of which {len(missing)} are missing" in text
     assert f"the first {missing[0]};" in text
+
+
+def test_a_tree_of_one_alphabet_lacks_the_others(resized, tmp_path):
+    shutil.copytree(resized / "Greek", tmp_path / "Greek")
+    assert f"{tmp_path} has 24 characters; expected Omniglot's 1623, of which 1599 are missing" in message(tmp_path)
 
 
 def test_a_character_folder_without_images_is_missing(resized, tmp_path):

@@ -1,0 +1,158 @@
+"""The inner loop: one step by hand, several steps, what is adapted, and functions written for one task."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from toys import KINDS, assert_close, loss_function, network, random_episode, random_weights, reference_forward
+
+from data_generators.episode import Episode
+from maml import inner_loop, losses, networks
+from maml.meta_training import Learner
+
+# f(x) = w·x, squared error, w = 1, α = 0.25, support (1, 0), query (1, 1). By hand: the support loss w² has gradient
+# 2, so w' = 1 − 0.25·2 = 0.5 = w/2; the query loss (w' − 1)² has gradient −1 in w', and dw'/dw = 1/2 (or 1 to first order).
+ALPHA = 0.25
+W = {"w": tf.constant(1.0, tf.float64)}
+EPISODE = Episode(*(tf.constant([[[value]]], tf.float64) for value in (1.0, 0.0, 1.0, 1.0)))
+
+
+def line(weights, x):
+    return weights["w"][:, None, None] * x
+
+
+def line_loss(weights):
+    return losses.mse(line(weights, EPISODE.support_x), EPISODE.support_y)
+
+
+def test_per_task_copies_the_weights():
+    theta = {"w": tf.constant([1.0, 2.0])}
+    np.testing.assert_array_equal(inner_loop.per_task(theta, 3)["w"], [[1, 2]] * 3)
+
+
+def test_the_gradient_of_per_task_is_the_sum_over_tasks():
+    theta = {"w": tf.constant([1.0, 2.0])}
+    with tf.GradientTape() as tape:
+        tape.watch(theta)
+        y = tf.reduce_sum(inner_loop.per_task(theta, 3)["w"] * tf.constant([[1.0], [2.0], [4.0]]))
+    np.testing.assert_array_equal(tape.gradient(y, theta)["w"], [7, 7])
+
+
+def test_one_step_by_hand():
+    stepped, before = inner_loop.inner_update(line_loss, inner_loop.per_task(W, 1), ALPHA)
+    assert stepped["w"].numpy() == [0.5] and before.numpy() == [1.0]
+
+
+@pytest.mark.parametrize("first_order, expected", [(False, 0.5), (True, 1.0)])
+def test_the_derivative_of_a_step_by_hand(first_order, expected):
+    """d(w − α·2w)/dw = 1 − 2α, and 1 where the gradient counts as a constant."""
+    weights = inner_loop.per_task(W, 1)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        stepped, _ = inner_loop.inner_update(line_loss, weights, ALPHA, first_order)
+    assert tape.gradient(stepped["w"], weights["w"]).numpy() == [expected]
+
+
+def test_the_step_size_is_not_rounded_to_float32():
+    """w − 0.1·2w = 0.8; with α rounded it is off by 3e-9."""
+    stepped, _ = inner_loop.inner_update(line_loss, inner_loop.per_task(W, 1), 0.1)
+    np.testing.assert_allclose(stepped["w"], [0.8], rtol=1e-15)
+
+
+def test_adapt_returns_the_weights_after_every_step():
+    weights = inner_loop.per_task(W, 1)
+    trajectory = inner_loop.adapt(line, losses.mse, weights, EPISODE.support_x, EPISODE.support_y, ALPHA, 3)
+    assert [float(w["w"][0]) for w in trajectory] == [1, 1 / 2, 1 / 4, 1 / 8]  # each step halves w
+
+
+def test_inner_update_leaves_its_input_alone():
+    weights = inner_loop.per_task(W, 1)
+    before = dict(weights)
+    stepped, _ = inner_loop.inner_update(line_loss, weights, ALPHA)
+    assert stepped is not weights and weights.keys() == before.keys() and weights["w"] is before["w"]
+    assert weights["w"].numpy() == [1.0]
+
+
+def two_layers(norm="batch_norm"):
+    """(task loss, weights with task axis) of a dense net with three tasks."""
+    net, episode = network("dense", norm), random_episode("dense", 3, "mse")
+    weights = inner_loop.per_task(random_weights(net), 3)
+    return lambda w: losses.mse(net.forward(w, episode.support_x), episode.support_y), weights
+
+
+def test_weights_that_are_not_adapted_come_back_as_they_are():
+    task_loss, weights = two_layers()
+    stepped, _ = inner_loop.inner_update(task_loss, weights, ALPHA, is_adapted=networks.is_adapted)
+    same = {name for name in weights if stepped[name] is weights[name]}
+    assert stepped.keys() == weights.keys() and same == {"beta0", "beta1"}
+
+
+def test_weights_that_are_not_adapted_do_not_hold_the_others_back():
+    task_loss, weights = two_layers()
+    all_of_them, _ = inner_loop.inner_update(task_loss, weights, ALPHA)
+    some, _ = inner_loop.inner_update(task_loss, weights, ALPHA, is_adapted=networks.is_adapted)
+    for name in ("w1", "w2", "w3", "b3"):
+        assert not np.allclose(some[name], weights[name])
+        np.testing.assert_array_equal(some[name], all_of_them[name])
+
+
+def test_a_weight_the_loss_does_not_use_stays_where_it_is():
+    stepped, _ = inner_loop.inner_update(line_loss, inner_loop.per_task({**W, "spare": W["w"]}, 1), ALPHA)
+    assert stepped["spare"].numpy() == [1.0]
+
+
+def test_tasks_adapt_independently():
+    """Three tasks together equal each alone."""
+    net, episode = network("dense", "batch_norm"), random_episode("dense", 3, "cross_entropy")
+    theta, loss = random_weights(net), loss_function("cross_entropy")
+
+    def adapted(support_x, support_y):
+        weights = inner_loop.per_task(theta, support_x.shape[0])
+        return inner_loop.adapt(net.forward, loss, weights, support_x, support_y, ALPHA, 2)[-1]
+
+    together = adapted(episode.support_x, episode.support_y)
+    for i in range(3):
+        alone = adapted(episode.support_x[i : i + 1], episode.support_y[i : i + 1])
+        for name in theta:
+            # 1e-11 of the weight itself: a bias in front of a batch norm moves by rounding alone
+            np.testing.assert_allclose(together[name][i], alone[name][0], atol=1e-11, err_msg=name)
+
+
+def test_meta_loss_is_the_query_loss_after_adapting_and_the_support_loss_before():
+    result = inner_loop.meta_loss(line, losses.mse, W, EPISODE, ALPHA, 1)
+    assert result["query_loss"].numpy() == [0.25] and result["support_loss"].numpy() == [1.0]  # (0.5 − 1)², (1 − 0)²
+
+
+def test_meta_loss_gives_the_outputs_its_losses_come_from():
+    result = inner_loop.meta_loss(line, losses.mse, W, EPISODE, ALPHA, 1)
+    assert result["query_outputs"].numpy() == [[[0.5]]] and result["support_outputs"].numpy() == [[[1.0]]]
+
+
+def test_meta_loss_without_updates_is_the_plain_loss_of_the_query_set():
+    assert inner_loop.meta_loss(line, losses.mse, W, EPISODE, ALPHA, 0)["query_loss"].numpy() == [0.0]  # (1 − 1)²
+
+
+@pytest.mark.parametrize("kind", ["strided odd", "max-pool"])
+def test_a_network_written_for_one_task_has_the_meta_gradient_of_the_one_with_the_task_axis(kind):
+    net, episode = network(kind, "batch_norm"), random_episode(kind, 2, "cross_entropy")
+    theta, options = random_weights(net), KINDS[kind][1]
+    one = reference_forward("batch_norm", options.get("max_pool", False), options.get("flatten", False))
+
+    def one_loss(logits, labels):  # of one task: a scalar
+        return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels, logits)) / 2
+
+    pairs = [(net.forward, loss_function("cross_entropy")), tuple(map(inner_loop.single_task, (one, one_loss)))]
+    (_, expected), (_, got) = (
+        Learner(f, loss, 0.1, 2, is_adapted=networks.is_adapted).meta_gradient(theta, episode) for f, loss in pairs
+    )
+    largest = max(np.abs(g).max() for g in expected.values())
+    for name in theta:  # zero in front of a batch norm, so relative to the largest entry of all
+        np.testing.assert_allclose(got[name], expected[name], atol=1e-11 * largest, err_msg=name)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_function_written_for_one_task_can_be_compiled(jit):
+    forward = inner_loop.single_task(lambda weights, x: weights["w"] * x)
+    loss = inner_loop.single_task(lambda y, target: tf.reduce_mean((y - target) ** 2))
+    learner = Learner(forward, loss, ALPHA, jit=jit)
+    _, gradients = tf.function(learner.compiled_meta_gradient())(W, EPISODE)
+    np.testing.assert_allclose(gradients["w"], -0.5, rtol=1e-12)
