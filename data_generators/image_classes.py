@@ -7,11 +7,9 @@ import dataclasses
 
 import numpy as np
 
+from data_generators import streams
 from data_generators.episode import Episode
 from data_generators.errors import UserError
-
-# Part of the seed, so the order is fixed: another one would draw other tasks.
-SPLITS = ("train", "val", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +82,7 @@ class ImageTasks:
         """
         self.check(split, num_shots, num_queries)
         classes, num_ways = self.splits[split], self.num_classes
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, SPLITS.index(split), step))))
-
+        rng = streams.generator(split, seed, step)
         chosen = _distinct(rng, np.full(num_tasks, len(classes.names)), num_ways)  # [M, N]
         turns = rng.integers(4, size=chosen.shape) if self.rotate else np.zeros_like(chosen)
         picks = _distinct(rng, self._sizes[split][chosen.ravel()], num_shots + num_queries)  # [M·N, K + Q]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+# Their places in here are part of the seed: another order would draw other tasks.
 SPLITS = ("train", "val", "test")
 
 

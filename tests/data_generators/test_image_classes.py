@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data_generators.errors import UserError
-from data_generators.image_classes import SPLITS, ImageClasses, ImageTasks, _distinct, stack_classes
+from data_generators.image_classes import ImageClasses, ImageTasks, _distinct, stack_classes
+from data_generators.streams import SPLITS
 
 SIZES = [6 + c % 5 for c in range(20)]  # 20 classes of 6 to 10 images
 
