@@ -20,6 +20,9 @@ NUMBERS = ('measured', 'interval', 'tasks', 'queries', 'shots', 'step', 'iterati
            'wall_time_seconds')
 TEXTS = ('experiment', 'unit', 'split', 'checkpoint', 'command', 'commit', 'hardware')
 
+# What `rebuild` may rewrite in the project's README.
+MARKS = ('<!-- results -->', '<!-- /results -->')
+
 HEAD = """# Results
 
 Measured beside published (Finn, Abbeel, Levine 2017, arXiv 1703.03400v3). `python main.py --report` rebuilds this page
@@ -265,4 +268,27 @@ def rebuild(results_dir, out='README.md'):
     if ledger.exists():
         text += '\n' + records.read_text(ledger)
     records.write_bytes(base / out, text.encode())
+    _front_page(base.resolve().parent / 'README.md', runs)
     return base / out
+
+
+def _front_page(page, runs):
+    """Rewrites what stands between the marks in the project's own README: a row for each published cell that was run."""
+    if not page.exists() or MARKS[0] not in (text := records.read_text(page)):
+        return
+    before, rest = text.split(MARKS[0], 1)
+    _, after = rest.split(MARKS[1], 1)
+    rows = []
+    for cell in published.MAML_CELLS:
+        for group in _groups(run for run in runs if (cell.shots, cell.experiment) == (run.shots, run.experiment)):
+            name = published.title(cell.experiment)
+            if cell.unit == 'mse':
+                errors = [_errors(run, cell.shots)[1][cell.step] for run in group]
+                rows.append([f'{name}, {cell.shots} points, after {cell.step} step{"s" * (cell.step > 1)}: squared error', str(cell), _over_seeds(errors),
+                             _iterations(group[0]).split(' (')[0]])
+            elif group[0].cell == cell:
+                rows.append([f'{name}: accuracy', str(cell), _result(group)[0], _iterations(group[0]).split(' (')[0]])
+    pictures = [run.folder / 'adaptation_curve.png' for run in runs if run.cell and run.unit == 'accuracy'][:1]
+    table = _table(['experiment', 'published', 'measured', 'iterations'], rows)
+    figure = ''.join(f'\n![accuracy against inner steps]({_link(path.resolve(), page.parent)})\n' for path in pictures)
+    records.write_bytes(page, f'{before}{MARKS[0]}\n{table}{figure}{MARKS[1]}{after}'.encode())
