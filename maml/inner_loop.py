@@ -86,6 +86,6 @@ def single_task(function):
         one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), (a, b))
         output = tf.function(function).get_concrete_function(*one).structured_outputs
         signature = tf.TensorSpec(output.shape, output.dtype)
-        return tf.map_fn(lambda t: function(*t), (a, b), signature, parallel_iterations=num_tasks)
+        return tf.map_fn(lambda t: function(*t), (a, b), fn_output_signature=signature, parallel_iterations=num_tasks)
 
     return mapped

@@ -30,7 +30,7 @@ def by_hand(inner_lr=0.2):
     """(loss, accuracy), each [tasks, steps + 1], on the query sets: `adapt`, then the loss of each step."""
     theta = inner_loop.per_task(THETA, TASKS)
     trajectory = inner_loop.adapt(
-        NET.forward, LEARNER.loss, theta, EPISODE.support_x, EPISODE.support_y, inner_lr, STEPS, False, networks.is_adapted
+        NET.forward, LEARNER.loss, theta, *EPISODE[:2], inner_lr, STEPS, is_adapted=networks.is_adapted
     )
     outputs = [NET.forward(weights, EPISODE.query_x) for weights in trajectory]
     return tuple(np.stack([f(o, EPISODE.query_y) for o in outputs], 1) for f in (LEARNER.loss, LEARNER.metric))
@@ -89,7 +89,7 @@ def test_the_results_are_float64_for_float32_weights():
 
 
 def test_curve_by_hand():
-    """Two steps of four tasks: 0, 0, 2, 2 has mean 1 and deviation 1 (not 1.15, the sample's); 5, 5, 5, 5 has 5 and 0."""
+    """Four tasks: 0, 0, 2, 2 has mean 1 and deviation 1 (not 1.15, the sample's); 5, 5, 5, 5 has 5 and 0."""
     mean, std, ci95 = evaluation.curve(np.array([[0.0, 5], [0, 5], [2, 5], [2, 5]]))
     np.testing.assert_allclose(mean, [1, 5])
     np.testing.assert_allclose(std, [1, 0])

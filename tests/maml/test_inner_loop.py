@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from toys import KINDS, assert_close, loss_function, network, random_episode, random_weights, reference_forward
+from toys import KINDS, loss_function, network, random_episode, random_weights, reference_forward
 
 from data_generators.episode import Episode
 from maml import inner_loop, losses, networks
 from maml.meta_training import Learner
 
 # f(x) = w·x, squared error, w = 1, α = 0.25, support (1, 0), query (1, 1). By hand: the support loss w² has gradient
-# 2, so w' = 1 − 0.25·2 = 0.5 = w/2; the query loss (w' − 1)² has gradient −1 in w', and dw'/dw = 1/2 (or 1 to first order).
+# 2, so w' = 1 − 0.25·2 = 0.5 = w/2; the query loss (w' − 1)² has gradient −1 in w'; dw'/dw = 1/2, or 1 to first order.
 ALPHA = 0.25
 W = {"w": tf.constant(1.0, tf.float64)}
 EPISODE = Episode(*(tf.constant([[[value]]], tf.float64) for value in (1.0, 0.0, 1.0, 1.0)))

@@ -18,8 +18,8 @@ def test_mse_is_the_mean_over_examples_and_outputs_of_each_task():
 
 def test_cross_entropy_is_the_sum_over_examples_divided_by_the_shots():
     log_softmax = LOGITS - np.log(np.exp(LOGITS).sum(-1, keepdims=True))
-    expected = -(LABELS * log_softmax).sum((1, 2)) / 3
-    np.testing.assert_allclose(losses.cross_entropy(3)(tf.constant(LOGITS), tf.constant(LABELS)), expected, rtol=1e-12)
+    expected = -(LABELS * log_softmax).sum((1, 2)) / 4
+    np.testing.assert_allclose(losses.cross_entropy(4)(tf.constant(LOGITS), tf.constant(LABELS)), expected, rtol=1e-12)
 
 
 def test_cross_entropy_of_a_support_set_without_knowledge_is_n_log_n():
@@ -46,9 +46,9 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_label_over_the_shots():
     logits = tf.constant(LOGITS)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = losses.cross_entropy(3)(logits, tf.constant(LABELS))
+        loss = losses.cross_entropy(4)(logits, tf.constant(LABELS))
     softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
-    np.testing.assert_allclose(tape.gradient(loss, logits), (softmax - LABELS) / 3, rtol=1e-12)
+    np.testing.assert_allclose(tape.gradient(loss, logits), (softmax - LABELS) / 4, rtol=1e-12)
 
 
 def test_accuracy_is_the_fraction_of_each_tasks_examples():

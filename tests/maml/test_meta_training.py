@@ -41,7 +41,7 @@ def test_the_meta_gradient_is_the_mean_over_tasks():
 
 
 def test_metrics_are_means_over_tasks_before_on_the_support_and_after_on_the_query_sets():
-    """Task 1: loss 1, then w' = 0.5 and loss 0.25. Task 2: loss 0, so w' = 1 and loss 4. Metric: outputs minus target."""
+    """Task 1: loss 1, then w' = 0.5, loss 0.25. Task 2: loss 0, so w' = 1, loss 4. Metric: outputs minus targets."""
     learner = replace(LINE, metric=lambda y, target: tf.reduce_mean(y - target, [1, 2]))
     metrics, _ = learner.meta_gradient(W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
     got = {name: float(value) for name, value in metrics.items()}
@@ -90,8 +90,11 @@ def directions(gradients):
 
 
 def central_differences(learner, weights, episode, directions):
-    """Of the query loss along each direction. Rounding leaves 1e-16/h = 1e-9. A larger h would do for a smooth loss, but
-    where a ReLU flips on the support set the inner gradient jumps, and so does the loss: h is too short for that here."""
+    """Of the query loss along each direction.
+
+    Rounding leaves 1e-16/h = 1e-9. For a smooth loss h could be larger, but where a ReLU flips on the support set the
+    inner gradient jumps, and the loss with it: h is too short for that to happen here.
+    """
     h = 1e-7
     thetas = [{n: w + sign * h * d[n] for n, w in weights.items()} for sign in (1, -1) for _, d in directions]
     plus, minus = np.split(query_losses(learner, thetas, episode), 2)
@@ -103,7 +106,7 @@ def along(gradients, direction):
 
 
 # Every network, norm, loss and number of steps; all pairs for the dense net, where they are cheap.
-CASES = [("dense", n, l, s) for n in networks.NORMS for l in ("mse", "cross_entropy") for s in (1, 3)]
+CASES = [("dense", n, loss, s) for n in networks.NORMS for loss in ("mse", "cross_entropy") for s in (1, 3)]
 CASES += [
     ("strided", "batch_norm", "cross_entropy", 1),
     ("strided", "None", "mse", 3),
@@ -169,7 +172,7 @@ M = 5
 
 
 def small_conv(dtype):
-    """(Learner, weights, episode): one block of convolution, batch norm, ReLU and max-pool, which is quick to compile."""
+    """(Learner, weights, episode): one block of convolution, batch norm, ReLU, max-pool, which is quick to compile."""
 
     def forward(weights, x):
         x = layers.conv3x3(x, weights["conv1"], weights["b1"], 1)
@@ -195,7 +198,7 @@ def cast(tensors, dtype):
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_the_meta_gradient_compiled_by_xla_is_the_eager_one(dtype, tolerance, tasks_per_chunk):
-    """Both sums over chunks too, the last of which is smaller with 2 and 3. Expected: float64, eager, all tasks at once."""
+    """With 2 and 3 the last chunk is smaller. Expected: float64, eager, all tasks at once."""
     learner, weights, episode = small_conv(dtype)
     metrics, gradients = compiled(replace(learner, tasks_per_chunk=tasks_per_chunk))(weights, episode)
     # The same numbers as in `dtype`, computed in float64.
@@ -222,7 +225,11 @@ def test_the_sum_over_chunks_is_that_over_all_tasks(tasks_per_chunk):
 
 START = {"w": tf.constant([[1.0], [-2.0]], tf.float64), "b": tf.constant([0.5], tf.float64)}
 PLANE = Learner(
-    lambda weights, x: layers.dense(x, weights["w"], weights["b"]), losses.mse, inner_lr=0.1, jit=False, tasks_per_chunk=9
+    lambda weights, x: layers.dense(x, weights["w"], weights["b"]),
+    losses.mse,
+    inner_lr=0.1,
+    jit=False,
+    tasks_per_chunk=9,
 )
 
 
@@ -312,7 +319,7 @@ def state(trainer):
     return {v.name + str(i): v.numpy() for i, v in enumerate(trainer.variables)}
 
 
-# In the support set alone, a NaN comes through θ'; an input of 1e200 gives an infinite loss.
+# A NaN in the support set comes through θ'; an input of 1e200 gives an infinite loss.
 @pytest.mark.parametrize("field, value", [("query_x", np.nan), ("support_y", np.nan), ("query_x", 1e200)])
 def test_a_step_that_is_not_finite_changes_nothing_and_says_so(field, value):
     trainer = trained(EPISODES[:1])
