@@ -16,6 +16,7 @@ command again resumes a run that was stopped, or tests again one that is finishe
 """
 
 import os
+import re
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes; its errors come as exceptions
@@ -62,7 +63,7 @@ flags.DEFINE_integer("tasks_per_chunk", None, "tasks whose meta-gradient is comp
 flags.DEFINE_integer("iterations_per_call", None, "meta-updates in one call of a compiled loop [images: 1, sinusoid: 100]")
 flags.DEFINE_bool("jit", None, "compile with XLA [True]")
 flags.DEFINE_integer("eval_tasks", 600, "tasks to test on")
-flags.DEFINE_integer("eval_queries", None, "query examples a class at test [K, as in the paper]", lower_bound=1)
+flags.DEFINE_integer("eval_queries", None, "query examples a class at test [K, as in the paper]")
 flags.DEFINE_bool("report", False, "rebuild <logdir>/README.md from the run folders, and do nothing else")
 flags.DEFINE_bool("benchmark", False, "measure the speed of the meta-step on this machine, and do nothing else")
 
@@ -70,6 +71,20 @@ CONFIG_FLAGS = (
     "num_classes baseline pretrain_iterations metatrain_iterations meta_batch_size meta_lr query_batch_size num_updates norm "
     "num_filters conv max_pool stop_grad seed clip tasks_per_chunk iterations_per_call jit"
 ).split()
+
+
+def parse_flags(argv):
+    """Sets FLAGS; one line on stderr and exit code 2 where absl would print a page of help and exit with 1."""
+    try:
+        unnamed = FLAGS(argv)[1:]
+        problem = unnamed and f"unexpected {' '.join(unnamed)!r}, expected only flags, --name=value"
+    except flags.Error as error:
+        problem = str(error).replace("\n", " ")
+        if wrong := re.match(r"(flag --(\w+)=.*?): ", problem):
+            problem = f"{wrong[1]}: expected {FLAGS[wrong[2]].parser.syntactic_help or 'true or false'}"
+    if problem:
+        print(f"error: {problem} (--help lists the flags)", file=sys.stderr)
+        sys.exit(2)
 
 
 def main(_):
@@ -82,9 +97,12 @@ def main(_):
         if FLAGS.benchmark:
             return benchmark()
         return train_and_test()
-    except UserError as error:
+    except (UserError, OSError) as error:  # OSError: folders that can't be written, a full disk
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # while training, a Run sees to it
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
 
 
 def train_and_test():
@@ -93,14 +111,14 @@ def train_and_test():
     from maml import experiment, testing
 
     config, folder = settings()
+    protocol = test_protocol(config)
     tasks = sources.load(
         config.datasource, config.num_classes, config.baseline == "oracle", FLAGS.data_path, FLAGS.cache_dir
     )
-    protocol = test_protocol(config)
     for shots in protocol.shots:
         tasks.check(protocol.split, shots, protocol.queries or shots)
     run = experiment.Run(config, tasks, folder, log=FLAGS.log)
-    if FLAGS.train and not run.train():
+    if FLAGS.train and not run.train(FLAGS.resume):
         print(f"stopped and saved at iteration {run.iteration:,}; the same command goes on from there")
         return 130
     summary = testing.test(run, protocol, command_line())
@@ -111,13 +129,19 @@ def train_and_test():
 
 def settings():
     """(Config, run folder) from the flags, the paper's values, and the run folder if there is one."""
+    from data_generators.errors import UserError
     from maml import experiment
     from maml.config import resolve
 
     given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
-    given["update_batch_size"] = FLAGS.train_update_batch_size if FLAGS.train_update_batch_size > 0 else FLAGS.update_batch_size
-    given["update_lr"] = FLAGS.train_update_lr if FLAGS.train_update_lr > 0 else FLAGS.update_lr
+    if given["baseline"] == "None":
+        given["baseline"] = None
+    for name in ("update_batch_size", "update_lr"):
+        in_training = getattr(FLAGS, f"train_{name}")
+        given[name] = getattr(FLAGS, name) if in_training == -1 else in_training
     config = resolve(FLAGS.datasource, **given)
+    if FLAGS.data_path and config.datasource != "omniglot":
+        raise UserError(f"data_path given, but {config.datasource} reads no files; expected --datasource=omniglot")
     return experiment.settle(config, given, FLAGS.logdir, train=FLAGS.train, resume=FLAGS.resume)
 
 
@@ -127,8 +151,8 @@ def test_protocol(config):
     from maml import testing
 
     on_test_set = FLAGS.train if FLAGS.test_set is None else FLAGS.test_set
-    named = FLAGS.update_batch_size if not FLAGS.train or FLAGS.train_update_batch_size > 0 else None
-    shots = (named or config.update_batch_size,)
+    named = FLAGS.update_batch_size if not FLAGS.train or FLAGS.train_update_batch_size != -1 else None
+    shots = (config.update_batch_size if named is None else named,)
     if config.datasource == "sinusoid" and named is None:
         shots = tuple(dict.fromkeys((*testing.SINUSOID_SHOTS, config.update_batch_size)))
     if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
@@ -139,7 +163,7 @@ def test_protocol(config):
         shots=shots,
         queries=FLAGS.eval_queries,
         tasks=FLAGS.eval_tasks,
-        inner_lr=FLAGS.update_lr if FLAGS.train_update_lr > 0 else None,
+        inner_lr=FLAGS.update_lr if FLAGS.train_update_lr != -1 else None,
         checkpoint=checkpoint,
     )
 
@@ -149,8 +173,11 @@ def command_line():
 
 
 def report():
+    from data_generators.errors import UserError
     from maml import report
 
+    if not report.load_runs(FLAGS.logdir):
+        raise UserError(f"no tested run in {FLAGS.logdir}, expected <experiment>/seed_<seed>/summary.json in it")
     print(f"wrote {report.rebuild(FLAGS.logdir)}")
 
 
@@ -161,4 +188,4 @@ def benchmark():
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

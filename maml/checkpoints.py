@@ -56,24 +56,29 @@ class Checkpoints:
             raise UserError(f"no checkpoint of iteration {iteration} in {self.folder}; there: {there}")
         try:
             self._checkpoint.read(str(self._path(iteration) / "state")).assert_consumed()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, LookupError, RuntimeError) as error:
             reason = str(error).splitlines()[0][:200]
             raise UserError(f"checkpoint {self._path(iteration)} is damaged: {reason}") from error
 
     def restore_latest(self):
         """Restores the newest checkpoint that can be read and returns its iteration; None where there is none.
 
-        A damaged one is passed over, with a line on stderr, and put aside under a hidden name. Raises UserError where
-        there are checkpoints and none can be read.
+        Damaged ones are passed over, with a line on stderr, and put aside under hidden names once an older one is read.
+        Raises UserError where there are checkpoints and none can be read; then all stay, lest the next start take the
+        folder for an empty one.
         """
         found = self.iterations()
-        for iteration in reversed(found):
+        for i in reversed(range(len(found))):
             try:
-                self.restore(iteration)
-                return iteration
+                self.restore(found[i])
             except UserError as error:
                 print(f"{error}; falling back to the one before", file=sys.stderr)
-                os.replace(self._path(iteration), self.folder / f".damaged_{self._path(iteration).name}")
+                continue
+            for damaged in map(self._path, found[i + 1 :]):
+                aside = self.folder / f".damaged_{damaged.name}"
+                shutil.rmtree(aside, ignore_errors=True)
+                os.replace(damaged, aside)
+            return found[i]
         if found:
             raise UserError(f"none of the {len(found)} checkpoints in {self.folder} can be read; start again with --resume=False")
         return None

@@ -5,6 +5,7 @@ Field names are the authors' flags. Sources: [P] the paper (arXiv 1703.03400v3),
 
 import dataclasses
 from dataclasses import dataclass
+from typing import get_args
 
 from data_generators.errors import UserError
 from maml import networks
@@ -14,6 +15,8 @@ BASELINES = (None, "oracle")
 
 # Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
 FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "iterations_per_call", "jit")
+# Settings that only images have.
+IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool")
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,20 @@ class Config:
             if not ok:
                 raise UserError(f"{what} is {getattr(self, what)!r}, expected {expected}")
 
+        for field in dataclasses.fields(self):
+            value, kinds = getattr(self, field.name), get_args(field.type) or (field.type,)
+            whole_for_float = float in kinds and type(value) is int
+            expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
         expect(self.datasource in DATASOURCES, "datasource", "one of " + ", ".join(DATASOURCES))
         expect(self.baseline in BASELINES, "baseline", "oracle, or nothing")
         expect(self.norm in networks.NORMS, "norm", "one of " + ", ".join(networks.NORMS))
-        for name in ("num_classes", "meta_batch_size", "update_batch_size", "query_batch_size", "num_filters", "tasks_per_chunk", "iterations_per_call"):
+        expect(self.num_classes >= 2, "num_classes", "at least 2")
+        for name in ("meta_batch_size", "update_batch_size", "query_batch_size", "num_updates", "num_filters",
+                     "tasks_per_chunk", "iterations_per_call"):  # fmt: skip
             expect(getattr(self, name) >= 1, name, "at least 1")
-        for name in ("pretrain_iterations", "metatrain_iterations", "seed"):
+        for name in ("pretrain_iterations", "metatrain_iterations"):
             expect(getattr(self, name) >= 0, name, "at least 0")
-        expect(self.classification or self.num_updates >= 0, "num_updates", "at least 0")
-        expect(self.num_updates >= 0, "num_updates", "at least 0")
+        expect(0 <= self.seed < 2**31, "seed", "0 to 2147483647")
         for name in ("meta_lr", "update_lr"):
             expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
         expect(self.clip is None or self.clip > 0, "clip", "a positive number, or nothing")
@@ -133,9 +141,16 @@ def preset(datasource, num_classes, update_batch_size):
 
 
 def resolve(datasource, **given):
-    """A Config: what is given, and the paper's value for whatever is None. Unknown names raise TypeError."""
+    """A Config: what is given, and the paper's value for whatever is None. Unknown names raise TypeError.
+
+    Raises UserError for a value that can't be, and for a setting that means nothing for the data source or network.
+    """
     given = {name: value for name, value in given.items() if value is not None}
     settings = preset(datasource, given.get("num_classes"), given.get("update_batch_size"))
+    if datasource == "sinusoid" and (odd := [name for name in IMAGES_ONLY if name in given]):
+        raise UserError(f"{', '.join(odd)} given, but sinusoid tasks have no classes or images; expected omniglot or glyphs")
+    if given.get("conv") is False and "num_filters" in given:
+        raise UserError("num_filters goes with conv, got num_filters and conv=False")
     settings.pop("step_read")
     config = Config(datasource=datasource, **{**settings, **given})
     if config.baseline == "oracle":  # [C] main.py: the oracle is trained without adaptation, for as long
@@ -146,15 +161,17 @@ def resolve(datasource, **given):
 
 
 def from_dict(record, origin):
-    """The Config written by `to_dict`. Raises UserError, naming `origin`, on unknown or missing names or wrong types."""
-    fields = {f.name: f for f in dataclasses.fields(Config)}
-    if set(record) != set(fields):
-        odd = sorted(set(record) ^ set(fields))
+    """The Config written by `to_dict`. Raises UserError, naming `origin`, on unknown or missing names or wrong values.
+
+    Names in FREE_TO_CHANGE may be missing: then they have their defaults.
+    """
+    fields = {f.name for f in dataclasses.fields(Config)}
+    if odd := sorted(set(record) ^ fields - (set(FREE_TO_CHANGE) - set(record))):
         raise UserError(f"{origin}: these settings are unknown or missing: {', '.join(odd)}")
     try:
         return Config(**record)
-    except TypeError as error:
-        raise UserError(f"{origin}: a setting has the wrong type ({error})") from error
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from error
 
 
 def check_same(config, recorded, folder):
@@ -164,5 +181,6 @@ def check_same(config, recorded, folder):
     if differing:
         details = ", ".join(f"{n}={theirs[n]} there and {ours[n]} here" for n in differing)
         raise UserError(
-            f"{folder} holds a run with other settings: {details}; use its settings, another --logdir, or --resume=False"
+            f"{folder} holds a run with other settings: {details}; "
+            "expected its settings, another --logdir, or --resume=False to train anew"
         )

@@ -58,7 +58,7 @@ def settle(config, given, logdir, train, resume):
 
     given: {name: value} of the settings asked for by name, None where not. Testing takes the settings from the folder,
     and refuses those asked for that differ; training refuses a folder that holds another run, unless `resume` is
-    False: then the old folder is set aside as <folder>.old-1, -2, … Raises UserError.
+    False. Changes nothing on the disk. Raises UserError.
     """
     folder = records.run_folder(logdir, config.experiment, config.seed)
     if not (folder / "config.json").exists():
@@ -66,8 +66,6 @@ def settle(config, given, logdir, train, resume):
             raise UserError(f"no run in {folder}: nothing to test; leave out --train=False to train, or give its --logdir")
         return config, folder
     if train and not resume:
-        number = next(i for i in itertools.count(1) if not Path(f"{folder}.old-{i}").exists())
-        folder.rename(f"{folder}.old-{number}")
         return config, folder
     recorded = configuration.from_dict(records.read_json(folder / "config.json"), folder / "config.json")
     if train:
@@ -105,16 +103,24 @@ class Run:
 
     # Training
 
-    def train(self):
+    def train(self, resume=True):
         """Meta-trains to the configured iteration, from the newest checkpoint if there is one.
 
-        Returns True if it got there, False if Ctrl-C stopped it (saved first). Raises UserError when a loss or a
-        gradient is no longer finite; the last checkpoint is then the last good one.
+        resume: False starts anew; the old folder is set aside as <folder>.old-1, -2, … Returns True if it got there,
+        False if Ctrl-C stopped it (saved first). Raises UserError when a loss or a gradient is no longer finite; the
+        last checkpoint is then the last good one.
         """
         config, total = self.config, self.config.total_iterations
         for split, queries in (("train", config.query_batch_size), ("val", config.update_batch_size)):
             self.tasks.check(split, config.update_batch_size, queries)
+        if not resume:
+            _set_aside(self.folder)
         self.checkpoints.restore_latest()
+        if self.iteration > total:
+            raise UserError(
+                f"{self.folder} is trained to iteration {self.iteration} already, expected no more than the {total} asked "
+                "for; --train=False --test_iter=… tests an earlier checkpoint"
+            )
         records.write_json(self.folder / "config.json", config.to_dict())
         records.truncate_table(self.folder / "metrics.csv", self.iteration)
         if self.iteration >= total:
@@ -136,11 +142,12 @@ class Run:
                 count = min(config.iterations_per_call, METRICS_EVERY - before % METRICS_EVERY, phase_end - before)
                 metrics = update([self._training_batch(i) for i in range(before, before + count)])
                 if not metrics.pop("finite"):
+                    good = max(self.checkpoints.iterations(), default=None)
                     raise UserError(
                         f"the loss or the meta-gradient is not finite at iteration {self.iteration + 1} "
-                        f"(loss {float(metrics['post_loss']):.3g}); the last good checkpoint is of iteration "
-                        f"{max(self.checkpoints.iterations(), default=0)} in {self.checkpoints.folder}: "
-                        "a smaller --meta_lr or --update_lr may help"
+                        f"(loss {float(metrics['post_loss']):.3g}); "
+                        + (f"the last good checkpoint is of iteration {good}" if good else "there is no checkpoint yet")
+                        + f" in {self.checkpoints.folder}; a smaller --meta_lr or --update_lr may help"
                     )
                 done, at_checkpoint = self.iteration, self.iteration % CHECKPOINT_EVERY == 0 or self.iteration == total
                 if done % METRICS_EVERY == 0 or at_checkpoint:
@@ -207,12 +214,13 @@ class Run:
             return f"iteration {checkpoint}"
         if self.checkpoints.restore_latest() is None:
             raise UserError(f"no checkpoint in {self.checkpoints.folder}: nothing is trained there yet; leave out --train=False to train")
-        best = int(self.state.best_iteration)
+        best, seconds = int(self.state.best_iteration), float(self.state.seconds)
         if checkpoint == "latest" or best < 0:
             return "latest"
         if best != self.iteration:
             try:
                 self.checkpoints.restore(best)
+                self.state.seconds.assign(seconds)  # choosing the best took the whole run
             except UserError as error:
                 print(f"{error}; testing the latest checkpoint instead", file=sys.stderr)
                 self.checkpoints.restore_latest()
@@ -232,6 +240,12 @@ class Run:
 
     def _evaluation_tasks(self, split, num_tasks, num_shots, num_queries):
         return (self.tasks.sample(split, EVALUATION_SEED, i, 1, num_shots, num_queries) for i in range(num_tasks))
+
+
+def _set_aside(folder):
+    if folder.exists():
+        number = next(i for i in itertools.count(1) if not Path(f"{folder}.old-{i}").exists())
+        folder.rename(f"{folder}.old-{number}")
 
 
 def _row(metrics):

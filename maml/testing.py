@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from data_generators.errors import UserError
 from maml import evaluation, inner_loop, plots, published, records
 from maml.experiment import EVALUATION_SEED, TEST_STEPS
 
@@ -21,7 +22,7 @@ class Protocol:
 
     split: "test" or "val". shots: K, one curve each; the first is the headline. queries: query examples a class (None:
     K). tasks: how many. inner_lr: α (None: as in training; for a baseline, tuned on validation tasks).
-    checkpoint: "best" by validation, "latest", or an iteration.
+    checkpoint: "best" by validation, "latest", or an iteration. Raises UserError for values that can't be.
     """
 
     split: str
@@ -30,6 +31,15 @@ class Protocol:
     tasks: int = 600
     inner_lr: float | None = None
     checkpoint: object = "best"
+
+    def __post_init__(self):
+        counts = [("update_batch_size", shots) for shots in self.shots]
+        counts += [("eval_tasks", self.tasks), ("eval_queries", 1 if self.queries is None else self.queries)]
+        for name, count in counts:
+            if count < 1:
+                raise UserError(f"{name} is {count}, expected at least 1")
+        if self.inner_lr is not None and not 0 < self.inner_lr < float("inf"):
+            raise UserError(f"update_lr is {self.inner_lr}, expected a positive number")
 
 
 def test(run, protocol, command):

@@ -1,0 +1,381 @@
+"""The command line: the authors' commands, the way from training to the headline, and one clear line for bad input."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from PIL import Image
+
+import main
+from data_generators import omniglot, sources
+from data_generators.image_classes import ImageClasses, ImageTasks
+from data_generators.sinusoid import SinusoidTasks
+from maml import experiment
+
+ROOT = Path(__file__).parents[1]
+INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}
+SINE = "--datasource=sinusoid --metatrain_iterations=40 --meta_batch_size=4 --iterations_per_call=5 --nojit --eval_tasks=4 --nolog"
+
+
+def call(command, function=main.main):
+    """`function` with the flags of `command` set; the exit code, for main."""
+    with flagsaver.flagsaver():
+        main.parse_flags(["main.py", *shlex.split(command)])
+        return function([]) if function is main.main else function()
+
+
+def refused(capsys, command):
+    """The one line that `command` ends with."""
+    try:
+        code = call(command)
+    except SystemExit as exit:
+        code = exit.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 2 and line.startswith("error: ")
+    return line
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """What is written by default goes to an empty folder, and there are no data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MAML_DATA", raising=False)
+    for name, value in INTERVALS.items():
+        monkeypatch.setattr(experiment, name, value)
+
+
+# The authors' command lines: the usage in their main.py, and how its settings were published.
+
+AUTHORS = {
+    "--datasource=sinusoid --logdir=logs/sine/ --metatrain_iterations=70000 --norm=None --update_batch_size=10": (
+        "logs/sine/sinusoid_10shot/seed_1",
+        {"metatrain_iterations": 70000, "pretrain_iterations": 0, "norm": "None", "update_batch_size": 10,
+         "update_lr": 0.001, "num_updates": 1, "meta_batch_size": 25, "baseline": None},
+    ),
+    "--datasource=sinusoid --logdir=logs/sine/ --pretrain_iterations=70000 --metatrain_iterations=0 --norm=None "
+    "--update_batch_size=10 --baseline=oracle": (
+        "logs/sine/sinusoid_10shot_oracle/seed_1",
+        {"metatrain_iterations": 0, "pretrain_iterations": 70000, "baseline": "oracle"},
+    ),
+    "--datasource=sinusoid --logdir=logs/sine/ --pretrain_iterations=70000 --metatrain_iterations=0 --norm=None "
+    "--update_batch_size=10": (
+        "logs/sine/sinusoid_10shot_pretrained/seed_1",
+        {"metatrain_iterations": 0, "pretrain_iterations": 70000, "baseline": None},
+    ),
+    "--datasource=omniglot --metatrain_iterations=40000 --meta_batch_size=32 --update_batch_size=1 --update_lr=0.4 "
+    "--num_updates=1 --logdir=logs/omniglot5way/": (
+        "logs/omniglot5way/omniglot_5way_1shot/seed_1",
+        {"num_classes": 5, "metatrain_iterations": 40000, "meta_batch_size": 32, "update_batch_size": 1,
+         "update_lr": 0.4, "num_updates": 1, "norm": "batch_norm", "num_filters": 64},
+    ),
+    "--datasource=omniglot --metatrain_iterations=40000 --meta_batch_size=16 --update_batch_size=1 --num_classes=20 "
+    "--update_lr=0.1 --num_updates=5 --logdir=logs/omniglot20way/": (
+        "logs/omniglot20way/omniglot_20way_1shot/seed_1",
+        {"num_classes": 20, "metatrain_iterations": 40000, "meta_batch_size": 16, "update_batch_size": 1,
+         "update_lr": 0.1, "num_updates": 5},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", AUTHORS)
+def test_the_authors_command_has_the_authors_settings(command):
+    config, _ = call(command, main.settings)
+    expected = AUTHORS[command][1]
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("command", AUTHORS)
+def test_the_authors_command_has_a_run_folder(command):
+    assert call(command, main.settings)[1] == Path(AUTHORS[command][0])
+
+
+@pytest.mark.parametrize(
+    "flag",
+    "datasource num_classes baseline pretrain_iterations metatrain_iterations meta_batch_size meta_lr update_batch_size "
+    "update_lr num_updates norm num_filters conv max_pool stop_grad log logdir resume train test_iter test_set "
+    "train_update_batch_size train_update_lr".split(),
+)
+def test_the_authors_flag_exists(flag):
+    assert flag in main.FLAGS
+
+
+def test_no_baseline_in_the_authors_words():
+    assert call("--baseline=None", main.settings)[0].baseline is None
+
+
+def protocol(command):
+    def both():
+        return main.test_protocol(main.settings()[0])
+
+    return call(command, both)
+
+
+@pytest.mark.parametrize(
+    "command, split",
+    [
+        ("--datasource=omniglot", "test"),
+        ("--datasource=omniglot --test_set=False", "val"),
+        ("--datasource=omniglot --train=False --test_set=True", "test"),
+        ("--datasource=omniglot --train=False", "val"),
+    ],
+)
+def test_the_split_that_is_tested(command, split, monkeypatch):
+    monkeypatch.setattr(experiment, "settle", lambda config, *_, **__: (config, None))
+    assert protocol(command).split == split
+
+
+@pytest.mark.parametrize(
+    "command, shots",
+    [
+        ("--datasource=omniglot --update_batch_size=5", (5,)),
+        ("--datasource=omniglot --update_batch_size=10 --train_update_batch_size=5", (10,)),
+        ("--datasource=sinusoid", (5, 10, 20)),
+        ("--datasource=sinusoid --update_batch_size=7", (5, 10, 20, 7)),
+        ("--datasource=sinusoid --update_batch_size=5 --train_update_batch_size=10", (5,)),
+    ],
+)
+def test_the_shots_that_are_tested(command, shots):
+    assert protocol(command).shots == shots
+
+
+def test_in_training_the_flags_for_training_count():
+    command = "--datasource=omniglot --update_batch_size=10 --train_update_batch_size=5 --update_lr=0.01 --train_update_lr=0.3"
+    config = call(command, main.settings)[0]
+    assert (config.update_batch_size, config.update_lr) == (5, 0.3)
+
+
+def test_at_test_the_others_do():
+    command = "--datasource=omniglot --update_batch_size=10 --train_update_batch_size=5 --update_lr=0.01 --train_update_lr=0.3"
+    assert (protocol(command).shots, protocol(command).inner_lr) == ((10,), 0.01)
+
+
+@pytest.mark.parametrize("flag, checkpoint", [("", "best"), ("--test_iter=-1", "latest"), ("--test_iter=500", 500)])
+def test_the_checkpoint_that_is_tested(flag, checkpoint):
+    assert protocol(f"--datasource=omniglot {flag}").checkpoint == checkpoint
+
+
+# From training to the headline
+
+
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory):
+    """With a finished run of SINE in it."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in INTERVALS.items():
+            patch.setattr(experiment, name, value)
+        assert call(f"{SINE} --logdir={folder}") == 0
+    return folder
+
+
+def run_folder(logdir):
+    return logdir / "sinusoid_10shot" / "seed_1"
+
+
+def contents(folder):
+    """{path: (size, time of change)} of everything in a folder."""
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.rglob("*"))}
+
+
+def test_a_run_leaves_its_folder(logdir):
+    expected = {"config.json", "metrics.csv", "summary.json", "checkpoints", "learning_curve.png", "adaptation_curve.png"}
+    expected |= {f"adaptation_test_{k}shot_{k}query.csv" for k in (5, 10, 20)}
+    expected |= {"figure_2.png", "figure_3.png"}
+    assert expected <= set(os.listdir(run_folder(logdir)))
+
+
+def test_the_same_command_again_tests_and_trains_no_more(logdir, monkeypatch, capsys):
+    checkpoints = contents(run_folder(logdir) / "checkpoints")
+    (run_folder(logdir) / "summary.json").unlink()
+    assert call(f"{SINE} --logdir={logdir}") == 0
+    assert (run_folder(logdir) / "summary.json").exists()
+    assert contents(run_folder(logdir) / "checkpoints") == checkpoints
+
+
+def test_the_last_line_is_the_headline(logdir, capsys):
+    call(f"{SINE} --logdir={logdir} --train=False --test_set --update_batch_size=10")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "mean squared error" in last and "4 test tasks with 10 support and 10 query" in last
+
+
+def test_another_number_of_shots_and_step_size_at_test(logdir, capsys):
+    command = f"{SINE} --logdir={logdir} --train=False --update_batch_size=3 --train_update_batch_size=10 --update_lr=0.01 --train_update_lr=0.001"
+    assert call(command) == 0
+    assert (run_folder(logdir) / "adaptation_val_3shot_3query.csv").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    sample = SinusoidTasks.sample
+
+    def interrupted(self, split, seed, step, *sizes):
+        if (split, step) == ("train", 12):
+            os.kill(os.getpid(), signal.SIGINT)
+        return sample(self, split, seed, step, *sizes)
+
+    monkeypatch.setattr(SinusoidTasks, "sample", interrupted)
+    assert call(f"{SINE} --logdir={tmp_path}") == 130
+    assert "stopped and saved at iteration 15; the same command goes on from there" in capsys.readouterr().out
+
+
+def test_ctrl_c_outside_training(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sources, "load", interrupted)
+    assert call(SINE) == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on from the last checkpoint\n"
+
+
+def test_a_report_of_runs(logdir):
+    assert call(f"--report --logdir={logdir}") in (0, None)
+    assert "sinusoid_10shot" in (logdir / "README.md").read_text(encoding="utf-8")
+
+
+# Bad input: one line, exit code 2, nothing written
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("--num_clases=5", "Unknown command line flag 'num_clases'. Did you mean: num_classes ?"),
+        ("--num_classes=five", "flag --num_classes=five: expected an integer"),
+        ("--update_lr=big", "flag --update_lr=big: expected a number"),
+        ("--conv=maybe", "flag --conv=maybe: expected true or false"),
+        ("--eval_tasks", "Missing value for flag --eval_tasks"),
+        ("--test_set True", "unexpected 'True', expected only flags"),
+        ("--datasource=mnist", "datasource is 'mnist', expected one of sinusoid, omniglot, glyphs"),
+        ("--norm=foo", "norm is 'foo', expected one of batch_norm, layer_norm, None"),
+        ("--baseline=foo", "baseline is 'foo', expected oracle"),
+        ("--datasource=omniglot --num_classes=-5", "num_classes is -5, expected at least 2"),
+        ("--meta_batch_size=0", "meta_batch_size is 0, expected at least 1"),
+        ("--update_lr=-0.1", "update_lr is -0.1, expected a positive number"),
+        ("--update_lr=nan", "update_lr is nan, expected a positive number"),
+        ("--num_updates=0", "num_updates is 0, expected at least 1"),
+        ("--eval_tasks=0", "eval_tasks is 0, expected at least 1"),
+        ("--eval_queries=0", "eval_queries is 0, expected at least 1"),
+        ("--train_update_batch_size=0", "update_batch_size is 0, expected at least 1"),
+        ("--train_update_batch_size=5 --update_batch_size=-3", "update_batch_size is -3, expected at least 1"),
+        ("--train_update_lr=-2", "update_lr is -2.0, expected a positive number"),
+        ("--train_update_lr=0.1 --update_lr=0", "update_lr is 0.0, expected a positive number"),
+        ("--test_iter=-2", "test_iter is -2, expected an iteration, or -1"),
+        ("--datasource=omniglot --baseline=oracle", "baseline oracle goes with datasource sinusoid only"),
+        ("--max_pool", "max_pool given, but sinusoid tasks have no classes or images"),
+        ("--num_classes=5", "num_classes given, but sinusoid tasks have no classes or images"),
+        ("--data_path=.", "data_path given, but sinusoid reads no files"),
+        ("--datasource=glyphs --data_path=.", "data_path given, but glyphs reads no files"),
+        ("--datasource=omniglot --conv=False --max_pool", "max_pool goes with conv"),
+        ("--train=False", "no run in results/sinusoid_10shot/seed_1: nothing to test"),
+        ("--report", "no tested run in results, expected <experiment>/seed_<seed>/summary.json in it"),
+        ("--datasource=omniglot --data_path=nowhere", "--data_path nowhere is not there; expected images_background.zip"),
+    ],
+)
+def test_bad_input_gets_one_line(command, message, capsys):
+    assert message in refused(capsys, command)
+    assert os.listdir() == []
+
+
+def test_a_data_path_that_is_empty(capsys, tmp_path):
+    (tmp_path / "data").mkdir()
+    assert "--data_path data is empty; expected images_background.zip" in refused(
+        capsys, "--datasource=omniglot --data_path=data --cache_dir=cache"
+    )
+    assert os.listdir() == ["data"]
+
+
+def test_a_data_path_of_another_layout(capsys, tmp_path):
+    (tmp_path / "data" / "cats").mkdir(parents=True)
+    assert "--data_path data holds no Omniglot" in refused(capsys, "--datasource=omniglot --data_path=data")
+
+
+def test_a_data_path_with_characters_missing(capsys, tmp_path):
+    character = tmp_path / "data" / omniglot.CHARACTERS[0]
+    character.mkdir(parents=True)
+    Image.new("1", (105, 105)).save(character / "0001_01.png")
+    line = refused(capsys, "--datasource=omniglot --data_path=data --cache_dir=cache")
+    assert "has 1 characters; expected Omniglot's 1623" in line
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_logdir_that_cannot_be_written(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "file" in refused(capsys, f"{SINE} --logdir=file/results")
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """Eight classes a split, of six images each but one of two."""
+    sizes = [6, 6, 6, 2, 6, 6, 6, 6]
+    images = np.zeros((sum(sizes), 28, 28, 1), np.uint8)
+    classes = ImageClasses(images, np.cumsum([0, *sizes]), tuple(f"letter {i}" for i in range(8)))
+    splits = {split: classes for split in ("train", "val", "test")}
+    monkeypatch.setattr(sources, "load", lambda _, num_classes, *__: ImageTasks(splits, num_classes, rotate=True))
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ("--update_batch_size=3", "class 'letter 3' of the test split has 2 images; 3 support + 3 query"),
+        ("--eval_queries=5", "class 'letter 3' of the test split has 2 images; 1 support + 5 query"),
+        ("--query_batch_size=4", "class 'letter 3' of the train split has 2 images; 1 support + 4 query"),
+        ("--num_classes=9", "the test split has 8 classes; 9-way tasks need at least 9"),
+    ],
+)
+def test_data_that_do_not_suffice_are_named(flags, message, few_images, capsys):
+    assert message in refused(capsys, f"--datasource=omniglot {flags}")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ("--update_lr=0.5", "update_lr=0.001 there and 0.5 here"),
+        ("--train=False --update_lr=0.5", "update_lr=0.001 there and 0.5 here"),
+        ("--metatrain_iterations=30", "trained to iteration 40 already, expected no more than the 30 asked for"),
+        ("--train=False --test_iter=30", "no checkpoint of iteration 30 in "),
+        ("--train=False --test_iter=30", "; there: 20, 40"),
+        ("--train=False --seed=2", "seed_2: nothing to test"),
+    ],
+)
+def test_flags_that_contradict_the_run_folder(flags, message, logdir, capsys):
+    before = contents(logdir)
+    assert message in refused(capsys, f"{SINE} --logdir={logdir} {flags}")
+    assert contents(logdir) == before
+
+
+def test_a_folder_without_checkpoints(logdir, tmp_path, capsys):
+    copy = tmp_path / "sinusoid_10shot" / "seed_1"
+    copy.mkdir(parents=True)
+    (copy / "config.json").write_bytes((run_folder(logdir) / "config.json").read_bytes())
+    assert "nothing is trained there yet" in refused(capsys, f"{SINE} --logdir={tmp_path} --train=False")
+
+
+# As a command of its own
+
+
+def command(*flags):
+    environment = {name: value for name, value in os.environ.items() if name != "MAML_DATA"}
+    return subprocess.run(
+        [sys.executable, ROOT / "main.py", *flags], capture_output=True, text=True, timeout=300, env=environment
+    )
+
+
+def test_a_mistyped_flag_ends_the_command_with_2():
+    done = command("--num_classes=five")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
+def test_bad_input_ends_the_command_with_2_and_no_traceback():
+    done = command("--datasource=omniglot", "--data_path=nowhere")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2 and len(errors) == 1 and "Traceback" not in done.stderr
+
+
+def test_help_explains_the_flags():
+    text = command("--help").stdout
+    assert "python main.py --datasource=omniglot" in text and "--update_lr: α: step size of the inner loop" in text
