@@ -152,9 +152,7 @@ def test_protocol(config):
 
     on_test_set = FLAGS.train if FLAGS.test_set is None else FLAGS.test_set
     named = FLAGS.update_batch_size if not FLAGS.train or FLAGS.train_update_batch_size != -1 else None
-    shots = (config.update_batch_size if named is None else named,)
-    if config.datasource == "sinusoid" and named is None:
-        shots = tuple(dict.fromkeys((*testing.SINUSOID_SHOTS, config.update_batch_size)))
+    shots = testing.headline_shots(config) if named is None else (named,)
     if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
         raise UserError(f"test_iter is {FLAGS.test_iter}, expected an iteration, or -1 for the latest checkpoint")
     checkpoint = {None: "best", -1: "latest"}.get(FLAGS.test_iter, FLAGS.test_iter)

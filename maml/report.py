@@ -213,6 +213,23 @@ def _other_runs(runs):
             + _table(['experiment, split', *RESULT_HEAD], rows))
 
 
+def _other_tests(runs):
+    """What the same networks give when tested otherwise: other queries, shots, splits, checkpoints, step sizes."""
+    rows = []
+    for run in (run for run in runs if run.unit == 'accuracy'):
+        for entry in run.evaluations:
+            if 'measured' in entry and (entry['split'], entry['shots'], entry['queries'], entry['checkpoint'], entry['tasks']) != (
+                    run.split, run.shots, run.queries, run.checkpoint, run.tasks):
+                rows.append([f'{published.title(run.experiment)}, seed {run.seed}', entry['split'], str(entry['shots']),
+                             str(entry['queries']), f'{entry["inner_lr"]:g}', f'{entry["checkpoint"]}: {entry["iteration"]:,}',
+                             f'{entry["tasks"]:,}', str(entry['step_read']),
+                             _measured(entry['measured'], entry['interval'], run.unit)])
+    if not rows:
+        return ''
+    head = ['run', 'split', 'K', 'queries', 'α', 'checkpoint', 'tasks', 'step', 'measured']
+    return f'\n## The same networks, tested otherwise\n\n{_table(head, rows)}'
+
+
 def _link(path, base):
     return quote(path.relative_to(base).as_posix())
 
@@ -263,7 +280,7 @@ def rebuild(results_dir, out='README.md'):
         raise UserError(f'{base}: expected a folder of runs, found none')
     runs = load_runs(base)
     ledger = base / 'deviations.md'
-    text = (HEAD + _images('omniglot', runs) + _sinusoid(runs) + _images('miniimagenet', runs) + _other_runs(runs)
+    text = (HEAD + _images('omniglot', runs) + _sinusoid(runs) + _images('miniimagenet', runs) + _other_runs(runs) + _other_tests(runs)
             + _figures(runs, base) + _how(runs, base))
     if ledger.exists():
         text += '\n' + records.read_text(ledger)

@@ -42,8 +42,31 @@ class Protocol:
             raise UserError(f"update_lr is {self.inner_lr}, expected a positive number")
 
 
+    @property
+    def suffix(self):
+        """Of the tables' names: empty for the checkpoint and step size that a run is tested with by default."""
+        suffix = {"best": "", "latest": "_latest"}.get(self.checkpoint, f"_iteration_{self.checkpoint}")
+        return suffix + ("" if self.inner_lr is None else f"_lr_{self.inner_lr:g}")
+
+    def is_headline(self, config):
+        """Whether this is how the run's one quotable number is measured, whatever the number of tasks."""
+        shots = headline_shots(config)[0]
+        return (self.split, self.shots[0], self.suffix) == ("test", shots, "") and self.queries in (None, shots)
+
+
+def headline_shots(config):
+    """K at test when nothing else is asked for; the first is the headline's."""
+    if config.classification:
+        return (config.update_batch_size,)
+    return tuple(dict.fromkeys((*SINUSOID_SHOTS, config.update_batch_size)))
+
+
 def test(run, protocol, command):
-    """Tests a run, writes its tables, summary.json and figures, and returns the summary. command: for the record."""
+    """Tests a run, writes its tables, summary.json and figures, and returns the summary of this test.
+
+    command: for the record. A test by another protocol than the headline's is added to the evaluations in summary.json
+    and leaves the headline there as it is.
+    """
     label = run.restore(protocol.checkpoint)
     config, evaluations, curves = run.config, [], {}
     for shots in protocol.shots:
@@ -53,7 +76,7 @@ def test(run, protocol, command):
             inner_lr = _tuned_step_size(run, shots, queries, protocol.tasks)
         result = run.evaluate(protocol.split, shots, queries, protocol.tasks, inner_lr)
         curves[shots] = evaluation.curve(result.metric if config.classification else result.loss)
-        name = f"adaptation_{protocol.split}_{shots}shot_{queries}query.csv"
+        name = f"adaptation_{protocol.split}_{shots}shot_{queries}query{protocol.suffix}.csv"
         _write_adaptation(run.folder / name, result)
         evaluations.append(
             {
@@ -63,10 +86,14 @@ def test(run, protocol, command):
                 "tasks": protocol.tasks,
                 "step_read": config.step_read,
                 "inner_lr": inner_lr or config.update_lr,
+                "checkpoint": label,
+                "iteration": run.iteration,
+                "measured": float(curves[shots].mean[config.step_read]),
+                "interval": float(curves[shots].ci95[config.step_read]),
                 "file": name,
             }
         )
-        if not config.classification:
+        if not config.classification and not protocol.suffix:
             _write_fits(run, shots, inner_lr)
     shots, step = protocol.shots[0], config.step_read
     cell = published.find(config.experiment, shots, step) if protocol.split == "test" else None
@@ -92,9 +119,20 @@ def test(run, protocol, command):
         "evaluations": evaluations,
         **records.provenance(),
     }
-    records.write_json(run.folder / "summary.json", summary)
+    _record(run.folder / "summary.json", summary, protocol.is_headline(config))
     draw(run.folder, config)
     return summary
+
+
+def _record(path, summary, is_headline):
+    """Writes the summary, with earlier evaluations of the same training kept, and an earlier headline unless this is it."""
+    earlier = records.read_json(path) if path.exists() else None
+    if earlier is None or earlier["iterations_total"] != summary["iterations_total"]:
+        records.write_json(path, summary)
+        return
+    evaluations = {e["file"]: e for e in (*earlier["evaluations"], *summary["evaluations"])}
+    kept = summary if is_headline else earlier
+    records.write_json(path, {**kept, "evaluations": [evaluations[name] for name in sorted(evaluations)]})
 
 
 def headline(summary):
@@ -118,8 +156,9 @@ def headline(summary):
 def draw(folder, config):
     """Draws every figure of a run folder from its tables; for the sinusoid with its siblings' beside it."""
     plots.learning_curve(folder)
-    split = "test" if records.adaptation_files(folder, "test") else "val"
-    plots.adaptation_curve(folder, split)
+    tested = [split for split in ("test", "val") if records.adaptation_files(folder, split)]
+    if tested:
+        plots.adaptation_curve(folder, tested[0])
     if config.datasource == "sinusoid":
         siblings = _sinusoid_siblings(folder, config)
         if "MAML" in siblings:

@@ -149,6 +149,22 @@ def test_another_split_checkpoint_and_step_size(images, tmp_path, monkeypatch):
     assert (summary["split"], summary["checkpoint"], summary["evaluations"][0]["inner_lr"]) == ("val", "latest", 0.1)
 
 
+@pytest.mark.parametrize("other", [dict(split="val"), dict(queries=3), dict(checkpoint=20), dict(inner_lr=0.1)])
+def test_another_protocol_is_recorded_beside_the_headline(images, tmp_path, monkeypatch, other):
+    run = images[0]
+    shutil.copy(run.folder / "metrics.csv", tmp_path)
+    monkeypatch.setattr(run, "folder", tmp_path)
+    settings = {"split": "test", "shots": (1,), "tasks": 2}
+    headline = testing.test(run, Protocol(**settings), "python main.py")
+    table_before = table(run, headline["evaluations"][0]["file"])
+    beside = testing.test(run, Protocol(**{**settings, **other}), "python main.py --train=False")
+    recorded = records.read_json(tmp_path / "summary.json")
+    assert {**recorded, "evaluations": None} == {**headline, "evaluations": None}
+    assert {e["file"] for e in recorded["evaluations"]} == {s["evaluations"][0]["file"] for s in (headline, beside)}
+    assert len(recorded["evaluations"]) == 2
+    assert table(run, headline["evaluations"][0]["file"]) == table_before
+
+
 def test_a_checkpoint_that_is_not_there_writes_nothing(images):
     before = (images[0].folder / "summary.json").read_bytes()
     with pytest.raises(UserError, match="no checkpoint of iteration 7 in .*; there: 20$"):

@@ -1,0 +1,3 @@
+"""TensorFlow as main.py sets it up, before anything imports it: bits depend on oneDNN being on or off."""
+
+import main  # noqa: F401
