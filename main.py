@@ -108,7 +108,6 @@ def main(_):
 def train_and_test():
     """Settings, data, run, test, record."""
     from data_generators import sources
-    from maml import experiment, testing
 
     config, folder = settings()
     protocol = test_protocol(config)
@@ -117,6 +116,9 @@ def train_and_test():
     )
     for shots in protocol.shots:
         tasks.check(protocol.split, shots, protocol.queries or shots)
+
+    from maml import experiment, testing  # TensorFlow; what is wrong with the settings or the data has been said by now
+
     run = experiment.Run(config, tasks, folder, log=FLAGS.log)
     if FLAGS.train and not run.train(FLAGS.resume):
         print(f"stopped and saved at iteration {run.iteration:,}; the same command goes on from there")
@@ -130,8 +132,7 @@ def train_and_test():
 def settings():
     """(Config, run folder) from the flags, the paper's values, and the run folder if there is one."""
     from data_generators.errors import UserError
-    from maml import experiment
-    from maml.config import resolve
+    from maml.config import resolve, settle
 
     given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
     if given["baseline"] == "None":
@@ -142,21 +143,21 @@ def settings():
     config = resolve(FLAGS.datasource, **given)
     if FLAGS.data_path and config.datasource != "omniglot":
         raise UserError(f"data_path given, but {config.datasource} reads no files; expected --datasource=omniglot")
-    return experiment.settle(config, given, FLAGS.logdir, train=FLAGS.train, resume=FLAGS.resume)
+    return settle(config, given, FLAGS.logdir, train=FLAGS.train, resume=FLAGS.resume)
 
 
 def test_protocol(config):
     """How to test, from the flags."""
     from data_generators.errors import UserError
-    from maml import testing
+    from maml import protocol
 
     on_test_set = FLAGS.train if FLAGS.test_set is None else FLAGS.test_set
     named = FLAGS.update_batch_size if not FLAGS.train or FLAGS.train_update_batch_size != -1 else None
-    shots = testing.headline_shots(config) if named is None else (named,)
+    shots = protocol.headline_shots(config) if named is None else (named,)
     if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
         raise UserError(f"test_iter is {FLAGS.test_iter}, expected an iteration, or -1 for the latest checkpoint")
     checkpoint = {None: "best", -1: "latest"}.get(FLAGS.test_iter, FLAGS.test_iter)
-    return testing.Protocol(
+    return protocol.Protocol(
         split="test" if on_test_set else "val",
         shots=shots,
         queries=FLAGS.eval_queries,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import get_args
 
 from data_generators.errors import UserError
-from maml import networks
+from maml import records
 
 DATASOURCES = ("sinusoid", "omniglot", "glyphs")
 BASELINES = (None, "oracle")
+NORMS = ("batch_norm", "layer_norm", "None")
 
 # Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
 FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "iterations_per_call", "jit")
@@ -56,7 +57,7 @@ class Config:
             expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
         expect(self.datasource in DATASOURCES, "datasource", "one of " + ", ".join(DATASOURCES))
         expect(self.baseline in BASELINES, "baseline", "oracle, or nothing")
-        expect(self.norm in networks.NORMS, "norm", "one of " + ", ".join(networks.NORMS))
+        expect(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS))
         expect(self.num_classes >= 2, "num_classes", "at least 2")
         for name in ("meta_batch_size", "update_batch_size", "query_batch_size", "num_updates", "num_filters",
                      "tasks_per_chunk", "iterations_per_call"):  # fmt: skip
@@ -184,3 +185,26 @@ def check_same(config, recorded, folder):
             f"{folder} holds a run with other settings: {details}; "
             "expected its settings, another --logdir, or --resume=False to train anew"
         )
+
+
+def settle(config, given, logdir, train, resume):
+    """(Config, folder) of a run: what the flags ask for, held against what the folder holds.
+
+    given: {name: value} of the settings asked for by name, None where not. Testing takes the settings from the folder,
+    and refuses those asked for that differ; training refuses a folder that holds another run, unless `resume` is
+    False. Changes nothing on the disk. Raises UserError.
+    """
+    folder = records.run_folder(logdir, config.experiment, config.seed)
+    if not (folder / "config.json").exists():
+        if not train:
+            raise UserError(f"no run in {folder}: nothing to test; leave out --train=False to train, or give its --logdir")
+        return config, folder
+    if train and not resume:
+        return config, folder
+    recorded = from_dict(records.read_json(folder / "config.json"), folder / "config.json")
+    if train:
+        check_same(config, recorded, folder)
+        return config, folder
+    asked = {name: value for name, value in given.items() if value is not None}
+    check_same(dataclasses.replace(recorded, **asked), recorded, folder)
+    return dataclasses.replace(recorded, tasks_per_chunk=config.tasks_per_chunk, jit=config.jit), folder

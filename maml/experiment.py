@@ -13,7 +13,6 @@ import tensorflow as tf
 import tqdm
 
 from data_generators.errors import UserError
-from maml import config as configuration
 from maml import evaluation, losses, networks, records
 from maml.checkpoints import Checkpoints
 from maml.meta_training import Learner, MetaTrainer
@@ -51,29 +50,6 @@ def build_learner(config, tasks):
         jit=config.jit,
     )
     return net, learner
-
-
-def settle(config, given, logdir, train, resume):
-    """(Config, folder) of a run: what the flags ask for, held against what the folder holds.
-
-    given: {name: value} of the settings asked for by name, None where not. Testing takes the settings from the folder,
-    and refuses those asked for that differ; training refuses a folder that holds another run, unless `resume` is
-    False. Changes nothing on the disk. Raises UserError.
-    """
-    folder = records.run_folder(logdir, config.experiment, config.seed)
-    if not (folder / "config.json").exists():
-        if not train:
-            raise UserError(f"no run in {folder}: nothing to test; leave out --train=False to train, or give its --logdir")
-        return config, folder
-    if train and not resume:
-        return config, folder
-    recorded = configuration.from_dict(records.read_json(folder / "config.json"), folder / "config.json")
-    if train:
-        configuration.check_same(config, recorded, folder)
-        return config, folder
-    asked = {name: value for name, value in given.items() if value is not None}
-    configuration.check_same(dataclasses.replace(recorded, **asked), recorded, folder)
-    return dataclasses.replace(recorded, tasks_per_chunk=config.tasks_per_chunk, jit=config.jit), folder
 
 
 class Run:

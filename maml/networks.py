@@ -10,8 +10,7 @@ from typing import Callable, NamedTuple
 import tensorflow as tf
 
 from maml import layers
-
-NORMS = ("batch_norm", "layer_norm", "None")
+from maml.config import NORMS
 
 
 class Network(NamedTuple):

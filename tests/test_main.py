@@ -16,7 +16,7 @@ import main
 from data_generators import omniglot, sources
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
-from maml import experiment
+from maml import config, experiment
 
 ROOT = Path(__file__).parents[1]
 INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}
@@ -85,9 +85,9 @@ AUTHORS = {
 
 @pytest.mark.parametrize("command", AUTHORS)
 def test_the_authors_command_has_the_authors_settings(command):
-    config, _ = call(command, main.settings)
+    resolved, _ = call(command, main.settings)
     expected = AUTHORS[command][1]
-    assert {name: getattr(config, name) for name in expected} == expected
+    assert {name: getattr(resolved, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("command", AUTHORS)
@@ -126,7 +126,7 @@ def protocol(command):
     ],
 )
 def test_the_split_that_is_tested(command, split, monkeypatch):
-    monkeypatch.setattr(experiment, "settle", lambda config, *_, **__: (config, None))
+    monkeypatch.setattr(config, "settle", lambda settings, *_, **__: (settings, None))
     assert protocol(command).split == split
 
 
@@ -146,8 +146,8 @@ def test_the_shots_that_are_tested(command, shots):
 
 def test_in_training_the_flags_for_training_count():
     command = "--datasource=omniglot --update_batch_size=10 --train_update_batch_size=5 --update_lr=0.01 --train_update_lr=0.3"
-    config = call(command, main.settings)[0]
-    assert (config.update_batch_size, config.update_lr) == (5, 0.3)
+    resolved = call(command, main.settings)[0]
+    assert (resolved.update_batch_size, resolved.update_lr) == (5, 0.3)
 
 
 def test_at_test_the_others_do():
@@ -207,7 +207,7 @@ def test_the_last_line_is_the_headline(logdir, capsys):
 def test_another_number_of_shots_and_step_size_at_test(logdir, capsys):
     command = f"{SINE} --logdir={logdir} --train=False --update_batch_size=3 --train_update_batch_size=10 --update_lr=0.01 --train_update_lr=0.001"
     assert call(command) == 0
-    assert (run_folder(logdir) / "adaptation_val_3shot_3query.csv").exists()
+    assert (run_folder(logdir) / "adaptation_val_3shot_3query_lr_0.01.csv").exists()
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
@@ -379,3 +379,12 @@ def test_bad_input_ends_the_command_with_2_and_no_traceback():
 def test_help_explains_the_flags():
     text = command("--help").stdout
     assert "python main.py --datasource=omniglot" in text and "--update_lr: α: step size of the inner loop" in text
+
+
+def test_bad_settings_are_refused_before_tensorflow_is_imported():
+    """So that the one line comes at once, and alone."""
+    program = "import sys, main; sys.argv[1:] = ['--datasource=mnist']; main.parse_flags(sys.argv); code = main.main([]); "
+    program += "sys.exit(code if 'tensorflow' not in sys.modules else 99)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(main.__file__).parent)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: datasource is 'mnist', expected one of sinusoid, omniglot, glyphs"]

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
-from maml import checkpoints, config, experiment, records
+from maml import config, experiment, records
 
 INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}  # of experiment, for small runs
 

@@ -305,7 +305,7 @@ def test_restoring_where_there_is_no_checkpoint(tmp_path):
 
 
 def settle(logdir, train=True, resume=True, **given):
-    return experiment.settle(config.resolve("omniglot", **given), given, logdir, train, resume)
+    return config.settle(config.resolve("omniglot", **given), given, logdir, train, resume)
 
 
 @pytest.fixture

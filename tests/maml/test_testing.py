@@ -10,7 +10,7 @@ import pytest
 from data_generators.errors import UserError
 from data_generators.sinusoid import SinusoidTasks
 from maml import experiment, records, report, testing
-from maml.testing import Protocol
+from maml.protocol import Protocol
 
 QUICK = {"tasks": 5, "queries": 2}
 
