@@ -104,6 +104,14 @@ class Config:
         """The inner step whose result is the headline ([P] A.1: 3 for 5-way Omniglot, 5 for 20-way; sinusoid: 1)."""
         return preset(self.datasource, self.num_classes, self.update_batch_size)["step_read"]
 
+    @property
+    def is_papers(self):
+        """Whether a published number may stand beside the result: the paper's settings, however many iterations."""
+        paper = {"meta_lr": Config.meta_lr, "num_filters": Config.num_filters, "clip": None, "max_pool": False}
+        paper |= preset(self.datasource, self.num_classes, self.update_batch_size)
+        iterations = (*FREE_TO_CHANGE, "step_read")
+        return all(getattr(self, name) == value for name, value in paper.items() if name not in iterations)
+
     def to_dict(self):
         return dataclasses.asdict(self)
 
@@ -114,9 +122,9 @@ def preset(datasource, num_classes, update_batch_size):
         return dict(
             metatrain_iterations=70000,  # [C] main.py, usage
             meta_batch_size=25,  # [C] main.py, default
-            update_batch_size=10,  # [P] 5.1
+            update_batch_size=update_batch_size or 10,  # [P] 5.1
             query_batch_size=update_batch_size or 10,  # [C]: as many as K
-            # [P] A.1 says 0.01; but 0.001, the default in [C], is what its table 2 goes with: after 10 steps of 0.01
+            # [P] 5.1 says 0.01; but 0.001, the default in [C], is what its table 2 goes with: after 10 steps of 0.01
             # the error on 5 points grows, after 10 of 0.001 it shrinks as printed.
             update_lr=0.001,
             num_updates=1,  # [P] 5.1
@@ -130,7 +138,7 @@ def preset(datasource, num_classes, update_batch_size):
         return dict(
             metatrain_iterations=60000,  # [P] A.1
             meta_batch_size=16 if many else 32,  # [P] A.1
-            update_batch_size=1,
+            update_batch_size=update_batch_size or 1,
             query_batch_size=update_batch_size or 1,  # [C]: as many as K
             update_lr=0.1 if many else 0.4,  # [P] A.1
             num_updates=5 if many else 1,  # [P] A.1

@@ -32,7 +32,6 @@ class Protocol:
         if self.inner_lr is not None and not 0 < self.inner_lr < float("inf"):
             raise UserError(f"update_lr is {self.inner_lr}, expected a positive number")
 
-
     @property
     def suffix(self):
         """Of the tables' names: empty for the checkpoint and step size that a run is tested with by default."""

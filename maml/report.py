@@ -45,8 +45,8 @@ class Run(NamedTuple):
 
     @property
     def cell(self):
-        """The published cell this run's headline stands beside: same experiment, shots and step, on test tasks."""
-        return published.find(self.experiment, self.shots, self.step) if self.split == 'test' else None
+        """The published cell this run's headline stands beside: same experiment, settings, shots and step, on test tasks."""
+        return published.find(self.experiment, self.shots, self.step) if self.published is not None else None
 
     @property
     def trained(self):
@@ -174,7 +174,8 @@ def _over_seeds(values):
 
 
 def _sinusoid_rows(method, experiment, runs):
-    for group in _groups(run for run in runs if run.experiment == experiment) or [[]]:
+    mine = [run for run in runs if run.experiment == experiment and (run.cell or experiment == published.ORACLE)]
+    for group in _groups(mine) or [[]]:
         for shots in (5, 10, 20):
             measured = [(run, *errors) for run in group if (errors := _errors(run, shots))]
             row = [method, str(shots)]
@@ -204,7 +205,7 @@ def _sinusoid(runs):
 
 
 def _other_runs(runs):
-    runs = [run for run in runs if run.cell is None and run.experiment not in dict(SINUSOID).values()]
+    runs = [run for run in runs if run.cell is None and run.experiment != published.ORACLE]
     if not runs:
         return ''
     rows = [[f'{published.title(group[0].experiment)}, {group[0].split}<br>`{group[0].command}`', *_result(group)]
@@ -297,7 +298,7 @@ def _front_page(page, runs):
     _, after = rest.split(MARKS[1], 1)
     rows = []
     for cell in published.MAML_CELLS:
-        for group in _groups(run for run in runs if (cell.shots, cell.experiment) == (run.shots, run.experiment)):
+        for group in _groups(run for run in runs if run.cell and (cell.shots, cell.experiment) == (run.shots, run.experiment)):
             name = published.title(cell.experiment)
             if cell.unit == 'mse':
                 errors = [_errors(run, cell.shots)[1][cell.step] for run in group]

@@ -48,7 +48,8 @@ def test(run, protocol, command):
         if not config.classification and not protocol.suffix:
             _write_fits(run, shots, inner_lr)
     shots, step = protocol.shots[0], config.step_read
-    cell = published.find(config.experiment, shots, step) if protocol.split == "test" else None
+    comparable = protocol.split == "test" and config.is_papers
+    cell = published.find(config.experiment, shots, step) if comparable else None
     summary = {
         "experiment": config.experiment,
         "command": command,
@@ -94,8 +95,10 @@ def headline(summary):
         value = f"{100 * s['measured']:.2f} ± {100 * s['interval']:.2f} % accuracy"
     else:
         value = f"{s['measured']:.3f} ± {s['interval']:.3f} mean squared error"
-    cell = published.find(s["experiment"], s["shots"], s["step"]) if s["split"] == "test" else None
-    beside = f"published {cell} ({cell.source})" if cell else "nothing published to compare with"
+    beside = "nothing published to compare with"
+    if s["published"] is not None:
+        cell = published.find(s["experiment"], s["shots"], s["step"])
+        beside = f"published {cell} ({cell.source})"
     split = {"test": "test", "val": "validation", "train": "training"}[s["split"]]
     return (
         f"{published.title(s['experiment'])}: {value} (95 % interval) after {s['step']} "

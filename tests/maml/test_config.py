@@ -156,3 +156,15 @@ def test_how_long_and_how_fast_may_differ(name, value):
 def test_a_setting_is_never_changed_in_place():
     with pytest.raises(AttributeError):
         Config("omniglot").seed = 2
+
+
+@pytest.mark.parametrize("given", [{}, {"conv": False}, {"stop_grad": True}, {"num_classes": 20}, {"seed": 3, "jit": False},
+                                   {"metatrain_iterations": 10, "tasks_per_chunk": 4}, {"update_batch_size": 5}])  # fmt: skip
+def test_a_published_cell_may_stand_beside_the_papers_settings(given):
+    assert config.resolve("omniglot", **given).is_papers
+
+
+@pytest.mark.parametrize("given", [{"update_lr": 0.1}, {"num_filters": 32}, {"norm": "layer_norm"}, {"max_pool": True},
+                                   {"meta_lr": 0.01}, {"num_updates": 2}, {"clip": 10.0}, {"query_batch_size": 15}])  # fmt: skip
+def test_and_not_beside_others(given):
+    assert not config.resolve("omniglot", **given).is_papers

@@ -14,6 +14,9 @@ def write_run(base, experiment='omniglot_5way_1shot', seed=0, **changes):
         'checkpoint': 'best', 'iteration': 59_000, 'iterations_total': 60_000, 'seed': seed, 'commit': 'abc',
         'versions': {'python': '3.11'}, 'hardware': 'a machine', 'wall_time_seconds': 3720.4, 'evaluations': [],
         **changes}
+    if 'published' not in changes and summary['split'] == 'test':
+        cell = published.find(experiment, summary['shots'], summary['step'])
+        summary['published'] = cell and cell.value
     folder = records.run_folder(base, experiment, seed)
     records.write_json(folder / 'summary.json', summary)
     return folder
@@ -22,7 +25,7 @@ def write_run(base, experiment='omniglot_5way_1shot', seed=0, **changes):
 def write_sinusoid(base, errors, experiment='sinusoid_10shot', seed=0):
     """A sinusoid run measured with K = 5 after 1, 5 and 10 steps."""
     name = 'adaptation_test_5shot_5query.csv'
-    folder = write_run(base, experiment, seed, unit='mse', shots=10, step=1, iterations_total=70_000, iteration=70_000,
+    folder = write_run(base, experiment, seed, unit='mse', shots=5, step=1, iterations_total=70_000, iteration=70_000,
                        evaluations=[{'split': 'test', 'shots': 5, 'queries': 5, 'tasks': 600, 'file': name}])
     records.write_table(folder / name, ('step', 'loss'), [{'step': s, 'loss': e} for s, e in zip((1, 5, 10), errors)])
     return folder
@@ -145,3 +148,9 @@ def test_damaged_summary_is_named_and_the_page_kept(tmp_path, changes, named):
 def test_missing_results_folder_is_an_error(tmp_path):
     with pytest.raises(UserError, match='none'):
         report.rebuild(tmp_path / 'none')
+
+
+def test_a_run_with_other_settings_stands_beside_nothing(tmp_path):
+    write_run(tmp_path, published=None)
+    assert rows(tmp_path, '5-way 1-shot<br>`python main.py --datasource=omniglot`')[0][2] == 'not run'
+    assert '## Other runs' in (tmp_path / 'README.md').read_text()
