@@ -9,18 +9,22 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["maml", "maml.*", "data_generators", "data_generators.*", "rl", "rl.*"]),
     package_data={"data_generators": ["*.json"]},
-    # Lower bounds and upper bounds are releases this was run with.
+    # Lower and upper ends are what this was run with, on Python 3.10 and 3.11.
     install_requires=[
-        "absl-py>=2.1",
+        "absl-py>=2.5,<3",
         "importlib_resources>=6",  # tensorflow-datasets 4.9.10 imports it without requiring it
-        "matplotlib>=3.8",
-        "numpy>=1.26",
-        "pillow>=10.3",
-        "requests>=2.31",
-        "tensorboard>=2.16",
-        "tensorflow>=2.16,<2.22",
-        "tensorflow-datasets>=4.9.6",
-        "tqdm>=4.66",
+        "matplotlib>=3.10,<4",
+        "numpy>=2.2,<3",
+        "pillow>=12,<14",
+        "requests>=2.34,<3",
+        "tensorboard>=2.21,<3",  # tensorflow 2.21 doesn't bring it
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10,<4.10",
+        "tqdm>=4.70,<5",
+        # What of these goes with Python 3.10, which pip alone searches for minutes.
+        "array_record==0.8.1; python_version < '3.11'",
+        "etils==1.13.0; python_version < '3.11'",
+        "protobuf==6.32.0; python_version < '3.11'",
     ],
     extras_require={"test": ["pytest>=8"]},
 )

@@ -116,9 +116,14 @@ def test_a_regression_is_measured_by_its_error(sinusoid):
     assert (sinusoid[1]["unit"], sinusoid[1]["measured"]) == ("mse", row["loss"])
 
 
-def test_the_published_number_stands_beside(sinusoid):
-    """[P] table 2: pretrained on all tasks, K = 5, one step."""
-    assert sinusoid[1]["published"] == 2.41
+def test_the_published_number_stands_beside_the_papers_settings_only(sinusoid, tmp_path, monkeypatch):
+    """[P] table 2: pretrained on all tasks, K = 5, one step. The run's meta-batch is smaller than the paper's."""
+    run, summary = sinusoid
+    assert summary["published"] is None
+    shutil.copy(run.folder / "metrics.csv", tmp_path)
+    monkeypatch.setattr(run, "folder", tmp_path)
+    monkeypatch.setattr(type(run.config), "is_papers", True)
+    assert testing.test(run, Protocol("test", (5,), tasks=2), "python main.py")["published"] == 2.41
 
 
 def test_every_evaluation_names_its_table(images):
@@ -185,6 +190,7 @@ def line():
     summary = {
         "experiment": "omniglot_5way_1shot", "measured": 0.98765, "interval": 0.0043, "unit": "accuracy", "tasks": 600,
         "queries": 1, "shots": 1, "step": 3, "split": "test", "checkpoint": "best", "iteration": 38000,
+        "published": 0.987,
     }  # fmt: skip
     return testing.headline(summary)
 
