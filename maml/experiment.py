@@ -69,7 +69,7 @@ class Run:
         self.state.trainer = self.trainer
         self.state.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by validation; -1 before the first
         self.state.best_score = tf.Variable(-np.inf, dtype=tf.float64)
-        self.state.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, all sessions
+        self.state.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, over all starts
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.state, config.to_dict())
         self.evaluator = evaluation.Evaluator(self.learner)
 
