@@ -32,7 +32,7 @@ def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=Non
     adapted = {name: w for name, w in weights.items() if is_adapted is None or is_adapted(name)}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(adapted)
-        losses = task_loss({**weights, **adapted})
+        losses = task_loss(weights)
         total = tf.reduce_sum(losses)
     gradients = tape.gradient(total, adapted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if first_order:
