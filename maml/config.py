@@ -124,8 +124,7 @@ def preset(datasource, num_classes, update_batch_size):
             meta_batch_size=25,  # [C] main.py, default
             update_batch_size=update_batch_size or 10,  # [P] 5.1
             query_batch_size=update_batch_size or 10,  # [C]: as many as K
-            # [P] 5.1 says 0.01; but 0.001, the default in [C], is what its table 2 goes with: after 10 steps of 0.01
-            # the error on 5 points grows, after 10 of 0.001 it shrinks as printed.
+            # [P] 5.1 says 0.01; but 0.001, the default in [C], reproduces its table 2.
             update_lr=0.001,
             num_updates=1,  # [P] 5.1
             norm="None",  # [C] main.py, usage
