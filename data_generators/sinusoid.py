@@ -18,7 +18,7 @@ class SinusoidTasks:
 
     def __init__(self, oracle=False):
         self.oracle = oracle
-        self.dim_input = 3 if oracle else 1
+        self.input_shape = (3 if oracle else 1,)
 
     def check(self, split, num_shots, num_queries):
         """Any number of points can be drawn: never raises."""

@@ -10,14 +10,15 @@ from typing import get_args
 from data_generators.errors import UserError
 from maml import records
 
-DATASOURCES = ("sinusoid", "omniglot", "glyphs")
+DATASOURCES = ("sinusoid", "omniglot", "glyphs", "miniimagenet", "folder")
 BASELINES = (None, "oracle")
 NORMS = ("batch_norm", "layer_norm", "None")
 
 # Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
 FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "iterations_per_call", "jit")
-# Settings that only images have.
+# Settings that only images have, and those that only the user's own images have.
 IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool")
+FOLDER_ONLY = ("image_size", "channels", "split", "split_seed")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Config:
     """Everything that decides what a training run computes. The paper's symbol stands first where it has one."""
 
     datasource: str  # where the tasks come from
+    dataset: str  # what is there, which names the results: the data source itself, unless it takes several sets of images
     baseline: str | None = None  # "oracle": the sinusoid's inputs carry amplitude and phase
     num_classes: int = 5  # N, ways of a classification task
     pretrain_iterations: int = 0  # steps on the un-adapted loss, before the meta-training
@@ -41,6 +43,10 @@ class Config:
     max_pool: bool = False  # max-pooling instead of strided convolutions
     stop_grad: bool = False  # first order: drop the second derivatives
     clip: float | None = None  # each entry of the meta-gradient is cut to ±clip
+    image_size: int | None = None  # side of the images of a folder, in pixels
+    channels: int | None = None  # of the images of a folder: 1 grey, 3 colour
+    split: str | None = None  # how a folder's classes are divided: "train,val,test" fractions
+    split_seed: int | None = None  # of the order in which they are
     seed: int = 1  # of the initial weights and the training tasks
     tasks_per_chunk: int = 2  # tasks whose meta-gradient is computed together
     iterations_per_call: int = 1  # meta-updates in one call of a compiled loop
@@ -68,14 +74,33 @@ class Config:
         for name in ("meta_lr", "update_lr"):
             expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
         expect(self.clip is None or self.clip > 0, "clip", "a positive number, or nothing")
+        expect(self.image_size is None or self.image_size >= 1, "image_size", "at least 1")
+        expect(self.channels in (None, 1, 3), "channels", "1 (grey) or 3 (colour)")
+        expect(self.split is None or self.fractions, "split", "three fractions that sum to 1, as 0.64,0.16,0.2")
         if self.baseline == "oracle" and self.classification:
             raise UserError(f"baseline oracle goes with datasource sinusoid only, got {self.datasource}")
         if self.max_pool and not self.conv:
             raise UserError("max_pool goes with conv, got max_pool=True and conv=False")
+        if self.max_pool and self.image_size is not None and self.image_size < 16:
+            raise UserError(f"image_size is {self.image_size}, expected at least 16 for four max-pools, or --max_pool=False")
 
     @property
     def classification(self):
         return self.datasource != "sinusoid"
+
+    @property
+    def photographs(self):
+        """Whether the network is the paper's for miniImagenet, which keeps the last map whole ([C] maml.py)."""
+        return self.datasource in ("miniimagenet", "folder")
+
+    @property
+    def fractions(self):
+        """`split` as (train, val, test); None where it is not three positive numbers that sum to 1."""
+        try:
+            parts = tuple(float(part) for part in self.split.split(","))
+        except (AttributeError, ValueError):
+            return None
+        return parts if len(parts) == 3 and min(parts) > 0 and abs(sum(parts) - 1) < 1e-6 else None
 
     @property
     def total_iterations(self):
@@ -84,7 +109,7 @@ class Config:
     @property
     def experiment(self):
         """Name of the run folder: data, task, and what makes it another method than the paper's MAML."""
-        name = self.datasource
+        name = self.dataset
         name += f"_{self.num_classes}way" if self.classification else ""
         name += f"_{self.update_batch_size}shot"
         if self.baseline == "oracle":
@@ -96,12 +121,13 @@ class Config:
         name += "_first_order" if self.stop_grad else ""
         if self.norm != paper["norm"]:
             name += {"batch_norm": "_batch_norm", "layer_norm": "_layer_norm", "None": "_no_norm"}[self.norm]
-        name += "_max_pool" if self.max_pool and not paper.get("max_pool") else ""
+        if self.conv and self.max_pool != paper.get("max_pool", False):
+            name += "_max_pool" if self.max_pool else "_strided"
         return name
 
     @property
     def step_read(self):
-        """The inner step whose result is the headline ([P] A.1: 3 for 5-way Omniglot, 5 for 20-way; sinusoid: 1)."""
+        """The inner step whose result is the headline ([P] A.1: 3 for 5-way Omniglot, 5 for 20-way, 10 for miniImagenet)."""
         return preset(self.datasource, self.num_classes, self.update_batch_size)["step_read"]
 
     @property
@@ -109,6 +135,9 @@ class Config:
         """Whether a published number may stand beside the result: the paper's settings, however many iterations."""
         paper = {"meta_lr": Config.meta_lr, "num_filters": Config.num_filters, "clip": None, "max_pool": False}
         paper |= preset(self.datasource, self.num_classes, self.update_batch_size)
+        paper |= {"dataset": self.datasource}
+        if self.photographs and self.update_batch_size == 5 and self.meta_batch_size == 4:
+            paper["meta_batch_size"] = 4  # [C] main.py, usage; [P] A.1 says 2
         iterations = (*FREE_TO_CHANGE, "step_read")
         return all(getattr(self, name) == value for name, value in paper.items() if name not in iterations)
 
@@ -145,22 +174,45 @@ def preset(datasource, num_classes, update_batch_size):
             num_filters=64,  # [P] A.1
             step_read=5 if many else 3,  # [P] A.1: gradient steps at test
         )
+    if datasource in ("miniimagenet", "folder"):  # one's own photographs are treated like miniImagenet's
+        own = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
+        return dict(
+            metatrain_iterations=60000,  # [P] A.1
+            meta_batch_size=2 if (update_batch_size or 1) >= 5 else 4,  # [P] A.1; [C] main.py has 4 for both
+            update_batch_size=update_batch_size or 1,
+            query_batch_size=15,  # [P] A.1; [C] main.py
+            update_lr=0.01,  # [P] A.1
+            num_updates=5,  # [P] A.1
+            norm="batch_norm",  # [P] A.1
+            num_filters=32,  # [P] A.1
+            max_pool=True,  # [C] main.py, usage
+            clip=10.0,  # [C] maml.py: miniImagenet alone
+            jit=False,  # ours: at this size TensorFlow's own kernels are faster than what XLA makes
+            tasks_per_chunk=1,
+            step_read=10,  # [P] A.1: gradient steps at test
+            **(own if datasource == "folder" else {}),
+        )
     raise UserError(f"datasource is {datasource!r}, expected one of {', '.join(DATASOURCES)}")
 
 
-def resolve(datasource, **given):
+def resolve(datasource, dataset=None, **given):
     """A Config: what is given, and the paper's value for whatever is None. Unknown names raise TypeError.
 
+    dataset: see `Config`; None for the data source's own name.
     Raises UserError for a value that can't be, and for a setting that means nothing for the data source or network.
     """
     given = {name: value for name, value in given.items() if value is not None}
     settings = preset(datasource, given.get("num_classes"), given.get("update_batch_size"))
     if datasource == "sinusoid" and (odd := [name for name in IMAGES_ONLY if name in given]):
-        raise UserError(f"{', '.join(odd)} given, but sinusoid tasks have no classes or images; expected omniglot or glyphs")
+        raise UserError(f"{', '.join(odd)} given, but sinusoid tasks have no classes or images; expected a data source of images")
+    if datasource != "folder" and (odd := [name for name in FOLDER_ONLY if name in given]):
+        raise UserError(f"{', '.join(odd)} given, but {datasource} settles that itself; expected --datasource=folder")
     if given.get("conv") is False and "num_filters" in given:
         raise UserError("num_filters goes with conv, got num_filters and conv=False")
     settings.pop("step_read")
-    config = Config(datasource=datasource, **{**settings, **given})
+    if given.get("conv") is False:
+        settings.pop("max_pool", None)
+    config = Config(datasource=datasource, dataset=dataset or datasource, **{**settings, **given})
     if config.baseline == "oracle":  # [C] main.py: the oracle is trained without adaptation, for as long
         config = dataclasses.replace(
             config, pretrain_iterations=config.total_iterations, metatrain_iterations=0
@@ -171,10 +223,12 @@ def resolve(datasource, **given):
 def from_dict(record, origin):
     """The Config written by `to_dict`. Raises UserError, naming `origin`, on unknown or missing names or wrong values.
 
-    Names in FREE_TO_CHANGE may be missing: then they have their defaults.
+    Names in FREE_TO_CHANGE and those that are None by default may be missing, and `dataset`, which is then `datasource`.
     """
-    fields = {f.name for f in dataclasses.fields(Config)}
-    if odd := sorted(set(record) ^ fields - (set(FREE_TO_CHANGE) - set(record))):
+    fields = {f.name: f.default for f in dataclasses.fields(Config)}
+    record = {"dataset": record.get("datasource"), **record}
+    missing = {name for name in set(fields) - set(record) if name not in FREE_TO_CHANGE and fields[name] is not None}
+    if odd := sorted(set(record) - set(fields) | missing):
         raise UserError(f"{origin}: these settings are unknown or missing: {', '.join(odd)}")
     try:
         return Config(**record)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data_generators.episode import Episode
 from maml import inner_loop
+from maml.chunks import map_chunks
 
 TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
 
@@ -33,10 +34,15 @@ def curve(values):
 
 
 class Evaluator:
-    """Adapts θ to tasks it is given and measures each step. Compiled once a shape; θ and α may differ between calls."""
+    """Adapts θ to tasks it is given and measures each step. Compiled once a shape; θ and α may differ between calls.
 
-    def __init__(self, learner):
+    transductive: the queries of a task are normalised together, as in the paper. False: each query by itself, with the
+    statistics of the support set; `learner.forward` then takes `num_reference` as well (see `networks`).
+    """
+
+    def __init__(self, learner, transductive=True):
         self.learner = learner
+        self.transductive = transductive
         self._step = tf.function(self._measure_and_update)
         self._chunk = tf.function(self._chunk_measure_and_update, jit_compile=learner.jit)
 
@@ -58,16 +64,15 @@ class Evaluator:
         return np.stack(losses, 1).astype(np.float64), np.stack(metrics, 1).astype(np.float64)
 
     def _measure_and_update(self, adapted, episode, inner_lr):
-        size = self.learner.tasks_per_chunk
-        parts = []
-        for i in range(0, episode.support_x.shape[0], size):
-            chunk = tf.nest.map_structure(lambda t, i=i: t[i : i + size], (adapted, episode))
-            parts.append(self._chunk(*chunk, inner_lr))
+        learner = self.learner
+        parts = map_chunks(
+            lambda tasks: self._chunk(*tasks, inner_lr), (adapted, episode), learner.tasks_per_chunk, learner.jit
+        )
         return tf.nest.map_structure(lambda *p: tf.concat(p, 0), *parts)
 
     def _chunk_measure_and_update(self, adapted, episode, inner_lr):
         learner = self.learner
-        outputs = learner.forward(adapted, episode.query_x)
+        outputs = self._query_outputs(adapted, episode)
         loss = learner.loss(outputs, episode.query_y)
         metric = loss if learner.metric is None else learner.metric(outputs, episode.query_y)
         adapted, _ = inner_loop.inner_update(
@@ -78,6 +83,13 @@ class Evaluator:
             is_adapted=learner.is_adapted,
         )
         return adapted, loss, metric
+
+    def _query_outputs(self, adapted, episode):
+        if self.transductive:
+            return self.learner.forward(adapted, episode.query_x)
+        num_support = episode.support_x.shape[1]
+        both = tf.concat([episode.support_x, episode.query_x], axis=1)
+        return self.learner.forward(adapted, both, num_reference=num_support)[:, num_support:]
 
 
 def _batches(tasks):

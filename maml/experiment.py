@@ -24,20 +24,26 @@ EVALUATION_SEED = 1  # the same test tasks for every run and method (authors' te
 TEST_STEPS = 10  # inner steps at test (authors' test_num_updates)
 
 
-def build_learner(config, tasks):
-    """The paper's network, loss and inner loop for a Config and the tasks it learns. Returns (Network, Learner)."""
+def build_learner(config, input_shape):
+    """The paper's network, loss and inner loop for a Config and inputs of that shape. Returns (Network, Learner)."""
     if config.classification:
         loss, metric = losses.cross_entropy(config.update_batch_size), losses.accuracy
-        height, width, channels = tasks.input_shape
+        height, width, channels = input_shape
         if config.conv:
             net = networks.conv_net(
-                tasks.input_shape, config.num_filters, config.num_classes, config.norm, config.max_pool
+                input_shape,
+                config.num_filters,
+                config.num_classes,
+                config.norm,
+                config.max_pool,
+                flatten=config.photographs,
+                xla=config.jit,
             )
         else:  # [P] 5.2, A.1
             net = networks.dense_net(height * width * channels, (256, 128, 64, 64), config.num_classes, config.norm)
     else:  # [P] 5.1
         loss, metric = losses.mse, None
-        net = networks.dense_net(tasks.dim_input, (40, 40), 1, config.norm)
+        net = networks.dense_net(*input_shape, (40, 40), 1, config.norm)
     learner = Learner(
         forward=net.forward,
         loss=loss,
@@ -63,7 +69,7 @@ class Run:
         self.tasks = tasks
         self.folder = Path(folder)
         self.log = log
-        net, self.learner = build_learner(config, tasks)
+        net, self.learner = build_learner(config, tasks.input_shape)
         self.trainer = MetaTrainer(net.init(config.seed), config.meta_lr, config.clip)
         self.state = tf.Module()
         self.state.trainer = self.trainer

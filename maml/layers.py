@@ -8,13 +8,18 @@ differentiated any number of times, compiled by XLA or not, in float32 or float6
 import tensorflow as tf
 
 
-def dense(x, weight, bias):
-    """x [M, n, C], weight [M, C, F], bias [M, F] -> [M, n, F]."""
-    return tf.matmul(x, weight) + bias[:, None, :]
+def dense(x, weight):
+    """x [M, n, C], weight [M, C, F] -> [M, n, F]."""
+    return tf.matmul(x, weight)
 
 
-def conv3x3(x, kernel, bias, stride):
-    """3x3 convolution, TensorFlow's SAME padding. x [M, n, H, W, C], kernel [M, 3, 3, C, F], bias [M, F].
+def add_bias(x, bias):
+    """x [M, n, ..., F], bias [M, F] -> as x."""
+    return x + _per_channel(bias, x)
+
+
+def conv3x3(x, kernel, stride):
+    """3x3 convolution, TensorFlow's SAME padding. x [M, n, H, W, C], kernel [M, 3, 3, C, F].
 
     Returns [M, n, ceil(H/stride), ceil(W/stride), F]; stride is 1 or 2.
     """
@@ -27,7 +32,6 @@ def conv3x3(x, kernel, bias, stride):
         # The kernel enters transposed because its gradient is then y_bar^T · patches, [F, 9C], which the matrix
         # libraries do about 1.8 times faster than patches^T · y_bar, [9C, F].
         y = tf.matmul(patches, tf.transpose(matrix, [0, 2, 1]), transpose_b=True)
-    y = y + bias[:, None, :]
     return tf.reshape(y, [num_tasks, num_examples, -(-height // stride), -(-width // stride), kernel.shape[-1]])
 
 
@@ -42,14 +46,20 @@ def max_pool2x2(x):
     return tf.maximum(rows[:, :, :, 0:width:2], rows[:, :, :, 1:width:2])
 
 
-def batch_norm(x, beta):
+BATCH_NORM_EPSILON = 1e-3  # the default of `tf.contrib.layers.batch_norm`
+
+
+def batch_norm(x, beta, num_reference=None):
     """(x − mean)/sqrt(var + 0.001) + beta over examples and space, per task and channel. x [M, n, ..., C], beta [M, C].
 
     Always the statistics of the batch at hand, biased variance, an offset but no scale, as the authors use
     `tf.contrib.layers.batch_norm` (its defaults: epsilon 0.001, center, no scale).
+    num_reference: the statistics are those of the first so many examples only (None: of all), so that the others, each
+    normalised by itself, don't see one another.
     """
     rows = tf.reshape(x, [x.shape[0], -1, x.shape[-1]])  # one reduction over rows; XLA is slower on three axes
-    return tf.reshape(_standardise(rows, [1], 1e-3) + beta[:, None, :], x.shape)
+    reference = rows if num_reference is None else rows[:, : num_reference * (rows.shape[1] // x.shape[1])]
+    return tf.reshape(_standardise(rows, [1], BATCH_NORM_EPSILON, reference) + beta[:, None, :], x.shape)
 
 
 def layer_norm(x, gamma, beta):
@@ -61,11 +71,13 @@ def layer_norm(x, gamma, beta):
     return _standardise(x, list(range(2, x.shape.rank)), 1e-12) * _per_channel(gamma, x) + _per_channel(beta, x)
 
 
-def _standardise(x, axes, epsilon):
+def _standardise(x, axes, epsilon, reference=None):
     # Not tf.nn.moments: it stops the gradient at the mean inside the variance, which leaves first derivatives right
     # and makes second derivatives wrong.
-    centred = x - tf.reduce_mean(x, axes, keepdims=True)
-    return centred * tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axes, keepdims=True) + epsilon)
+    reference = x if reference is None else reference
+    mean = tf.reduce_mean(reference, axes, keepdims=True)
+    variance = tf.reduce_mean(tf.square(reference - mean), axes, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + epsilon)
 
 
 def _per_channel(v, x):

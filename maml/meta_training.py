@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data_generators.episode import Episode
 from maml import inner_loop
+from maml.chunks import map_chunks
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Learner:
     the paper's pretraining. first_order: drop the second derivatives. is_adapted: name -> bool, which weights the
     inner loop changes (None: all).
     tasks_per_chunk: tasks whose meta-gradient is computed together; a few, so that their activations stay in the
-    processor's cache. jit: compile with XLA.
+    processor's cache. jit: compile with XLA; ValueError for a network whose `forward` is not made for it.
     """
 
     forward: Callable
@@ -33,6 +34,10 @@ class Learner:
     tasks_per_chunk: int = 2
     jit: bool = True
 
+    def __post_init__(self):
+        if self.jit and not getattr(self.forward, "for_xla", True):
+            raise ValueError("jit is True, but this network is made of kernels that XLA gets wrong (xla=False); expected jit=False")
+
     def meta_gradient(self, weights, episode):
         """The mean over tasks of the query loss, its gradient in θ (both over the whole batch), and the metrics.
 
@@ -43,19 +48,12 @@ class Learner:
         return self._mean_of_chunks([self._chunk(weights, episode)], episode.support_x.shape[0])
 
     def compiled_meta_gradient(self):
-        """`meta_gradient` as one XLA function over chunks of `tasks_per_chunk` tasks. Call it within a tf.function.
-
-        The chunks depend on nothing but θ and their own tasks, so TensorFlow runs as many at a time as there are cores.
-        """
+        """`meta_gradient` as one XLA function over chunks of `tasks_per_chunk` tasks. Call it within a tf.function."""
         chunk = tf.function(self._chunk, jit_compile=self.jit)
 
         def meta_gradient(weights, episode):
-            num_tasks = episode.support_x.shape[0]
-            parts = [
-                chunk(weights, Episode(*(t[i : i + self.tasks_per_chunk] for t in episode)))
-                for i in range(0, num_tasks, self.tasks_per_chunk)
-            ]
-            return self._mean_of_chunks(parts, num_tasks)
+            parts = map_chunks(lambda tasks: chunk(weights, tasks), episode, self.tasks_per_chunk, self.jit)
+            return self._mean_of_chunks(parts, episode.support_x.shape[0])
 
         return meta_gradient
 

@@ -3,18 +3,24 @@
 A `Network` is two functions. `init(seed)` gives the weights θ of one network, named as in the authors' code (w1, b1, …;
 conv1, b1, …, w5, b5) with the normalisation parameters beside them (beta0, gamma0, …: one set a layer). `forward`
 takes weights that carry the task axis M in front of every tensor, and the inputs of all M tasks.
+
+A bias in front of a batch norm is subtracted again by it: it exists, as in the authors' networks, and is left out of the
+sum, so that its gradient is exactly zero.
 """
 
 from typing import Callable, NamedTuple
 
 import tensorflow as tf
 
-from maml import layers
+from maml import kernels, layers
 from maml.config import NORMS
 
 
 class Network(NamedTuple):
-    """init: seed -> {name: tensor}; forward: ({name: [M, ...]}, x [M, n, ...]) -> outputs [M, n, outputs]."""
+    """init: seed -> {name: tensor}; forward: ({name: [M, ...]}, x [M, n, ...]) -> outputs [M, n, outputs].
+
+    forward takes `num_reference` besides: batch norm then uses the statistics of the first so many examples for all.
+    """
 
     init: Callable
     forward: Callable
@@ -44,23 +50,28 @@ def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
             weights |= _init_norm(norm, i, size, dtype)
         return weights
 
-    def forward(weights, x):
+    def forward(weights, x, num_reference=None):
         hidden = tf.reshape(x, [x.shape[0], x.shape[1], dim_input])
         for i in range(1, len(sizes) - 1):
-            hidden = layers.dense(hidden, weights[f"w{i}"], weights[f"b{i}"])
-            hidden = tf.nn.relu(_normalise(norm, hidden, weights, i - 1))
-        return layers.dense(hidden, weights[f"w{len(sizes) - 1}"], weights[f"b{len(sizes) - 1}"])
+            hidden = layers.dense(hidden, weights[f"w{i}"])
+            hidden = tf.nn.relu(_normalise(norm, layers, hidden, weights, i, num_reference))
+        last = len(sizes) - 1
+        return layers.add_bias(layers.dense(hidden, weights[f"w{last}"]), weights[f"b{last}"])
 
     return Network(init, forward)
 
 
-def conv_net(input_shape, num_filters, dim_output, norm="batch_norm", max_pool=False, flatten=False, dtype=tf.float32):
+def conv_net(
+    input_shape, num_filters, dim_output, norm="batch_norm", max_pool=False, flatten=False, xla=True, dtype=tf.float32
+):
     """Four blocks of 3x3 convolution, normalisation, ReLU; then one dense layer. input_shape is (H, W, C).
 
     max_pool: convolutions of stride 1, each block ending in a 2x2 max-pool (miniImagenet), instead of stride 2
     (Omniglot). flatten: the last map enters the dense layer whole (miniImagenet, Xavier-initialised) instead of
     averaged over space (Omniglot, initialised normal(0, 1), `tf.random_normal`'s default). Convolutions: Xavier
     uniform, biases 0. All as in the authors' maml.py, construct_conv_weights and forward_conv.
+    xla: whether `forward` is for compilation by XLA, which is faster where a task's maps fit the processor's cache
+    (Omniglot), or made of TensorFlow's own kernels, faster beyond (miniImagenet) and not to be compiled.
     """
     _check_norm(norm)
     height, width, channels = input_shape
@@ -84,18 +95,22 @@ def conv_net(input_shape, num_filters, dim_output, norm="batch_norm", max_pool=F
             weights |= _init_norm(norm, i, num_filters, dtype)
         return weights
 
-    def forward(weights, x):
+    form = layers if xla else kernels
+
+    def forward(weights, x, num_reference=None):
         hidden = tf.reshape(x, [x.shape[0], x.shape[1], height, width, channels])
         for i in range(1, 5):
-            hidden = layers.conv3x3(hidden, weights[f"conv{i}"], weights[f"b{i}"], stride=1 if max_pool else 2)
-            hidden = tf.nn.relu(_normalise(norm, hidden, weights, i - 1))
-            hidden = layers.max_pool2x2(hidden) if max_pool else hidden
+            hidden = form.conv3x3(hidden, weights[f"conv{i}"], stride=1 if max_pool else 2)
+            hidden = _normalise(norm, form, hidden, weights, i, num_reference)
+            # Pooling and ReLU may change places: the larger of four is positive where one is. A quarter of the work.
+            hidden = tf.nn.relu(form.max_pool2x2(hidden) if max_pool else hidden)
         if flatten:
             hidden = tf.reshape(hidden, [x.shape[0], x.shape[1], features])
         else:
             hidden = tf.reduce_mean(hidden, axis=[2, 3])
-        return layers.dense(hidden, weights["w5"], weights["b5"])
+        return layers.add_bias(layers.dense(hidden, weights["w5"]), weights["b5"])
 
+    forward.for_xla = xla
     return Network(init, forward)
 
 
@@ -113,11 +128,13 @@ def _init_norm(norm, i, size, dtype):
     return weights
 
 
-def _normalise(norm, x, weights, i):
+def _normalise(norm, form, x, weights, i, num_reference):
+    """The bias and the normalisation of layer i = 1, 2, …, as far as there are any. form: the module `batch_norm` is from."""
     if norm == "batch_norm":
-        return layers.batch_norm(x, weights[f"beta{i}"])
+        return form.batch_norm(x, weights[f"beta{i - 1}"], num_reference)
+    x = layers.add_bias(x, weights[f"b{i}"])
     if norm == "layer_norm":
-        return layers.layer_norm(x, weights[f"gamma{i}"], weights[f"beta{i}"])
+        return layers.layer_norm(x, weights[f"gamma{i - 1}"], weights[f"beta{i - 1}"])
     return x
 
 

@@ -175,12 +175,12 @@ def small_conv(dtype):
     """(Learner, weights, episode): one block of convolution, batch norm, ReLU, max-pool, which is quick to compile."""
 
     def forward(weights, x):
-        x = layers.conv3x3(x, weights["conv1"], weights["b1"], 1)
+        x = layers.conv3x3(x, weights["conv1"], 1)
         x = layers.max_pool2x2(tf.nn.relu(layers.batch_norm(x, weights["beta0"])))
-        return layers.dense(tf.reshape(x, [*x.shape[:2], -1]), weights["w2"], weights["b2"])
+        return layers.add_bias(layers.dense(tf.reshape(x, [*x.shape[:2], -1]), weights["w2"]), weights["b2"])
 
     rng = np.random.default_rng(0)
-    shapes = {"conv1": [3, 3, 1, 4], "b1": [4], "beta0": [4], "w2": [8 * 8 * 4, OUTPUTS], "b2": [OUTPUTS]}
+    shapes = {"conv1": [3, 3, 1, 4], "beta0": [4], "w2": [8 * 8 * 4, OUTPUTS], "b2": [OUTPUTS]}
     weights = {n: tf.constant(rng.normal(size=s) / np.sqrt(np.prod(s[:-1])), dtype) for n, s in shapes.items()}
     learner = Learner(forward, losses.cross_entropy(2), 0.2, is_adapted=networks.is_adapted)
     return learner, weights, random_episode("max-pool", M, "cross_entropy", dtype=dtype)
