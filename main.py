@@ -6,8 +6,11 @@
     python main.py --datasource=sinusoid                                   regression; figures 2 and 3
     python main.py --datasource=sinusoid --baseline=oracle                 its two baselines
     python main.py --datasource=sinusoid --pretrain_iterations=70000 --metatrain_iterations=0
+    python main.py --datasource=miniimagenet --data_path=DIR               5-way 1-shot; --update_batch_size=5 for 5-shot
+    python main.py --datasource=folder --data_path=DIR                     one's own images: a folder of class folders
     python main.py --datasource=glyphs                                     no data, no network needed
     python main.py --datasource=omniglot --train=False --test_set          test again what is trained
+    python main.py --adapt=DIR --run=results/.../seed_1                    adapt to a few labelled images, classify others
     python main.py --report                                                rebuild results/README.md
     python main.py --benchmark                                             how fast this machine is
 
@@ -16,31 +19,31 @@ command again resumes a run that was stopped, or tests again one that is finishe
 """
 
 import os
+import pathlib
 import re
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes; its errors come as exceptions
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # made for large layers; here it costs more than it brings
 
 from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 
 # The authors' flags: same names, same meaning. None means the paper's value.
-flags.DEFINE_string("datasource", "sinusoid", "sinusoid, omniglot or glyphs (characters drawn from Matplotlib's fonts)")
+flags.DEFINE_string("datasource", "sinusoid", "sinusoid, omniglot, miniimagenet, folder (one's own images) or glyphs (characters drawn from Matplotlib's fonts)")
 flags.DEFINE_integer("num_classes", None, "N: classes of a task [paper: 5]")
 flags.DEFINE_string("baseline", None, "oracle: the sinusoid network is told amplitude and phase")
 flags.DEFINE_integer("pretrain_iterations", None, "steps on the un-adapted loss before the meta-training [0]")
 flags.DEFINE_integer("metatrain_iterations", None, "meta-updates [sinusoid: 70000, images: 60000]")
-flags.DEFINE_integer("meta_batch_size", None, "M: tasks of a meta-update [sinusoid: 25, Omniglot 5-way: 32, 20-way: 16]")
+flags.DEFINE_integer("meta_batch_size", None, "M: tasks of a meta-update [sinusoid: 25, Omniglot 5-way: 32, 20-way: 16, miniImagenet: 4, 5-shot: 2]")
 flags.DEFINE_float("meta_lr", None, "β: step size of Adam in the outer loop [0.001]")
 flags.DEFINE_integer("update_batch_size", None, "K: examples a class to adapt on [sinusoid: 10, images: 1]")
-flags.DEFINE_float("update_lr", None, "α: step size of the inner loop [sinusoid: 0.001, 5-way: 0.4, 20-way: 0.1]")
-flags.DEFINE_integer("num_updates", None, "inner steps in training [1; 20-way: 5]")
+flags.DEFINE_float("update_lr", None, "α: step size of the inner loop [sinusoid: 0.001, Omniglot 5-way: 0.4, 20-way: 0.1, miniImagenet: 0.01]")
+flags.DEFINE_integer("num_updates", None, "inner steps in training [1; Omniglot 20-way and miniImagenet: 5]")
 flags.DEFINE_string("norm", None, "batch_norm, layer_norm or None [images: batch_norm, sinusoid: None]")
-flags.DEFINE_integer("num_filters", None, "filters of each convolution [64]")
+flags.DEFINE_integer("num_filters", None, "filters of each convolution [64; miniImagenet: 32]")
 flags.DEFINE_bool("conv", None, "convolutional classifier, or a dense one [True]")
-flags.DEFINE_bool("max_pool", None, "max-pooling instead of strided convolutions [False]")
+flags.DEFINE_bool("max_pool", None, "max-pooling instead of strided convolutions [False; miniImagenet: True]")
 flags.DEFINE_bool("stop_grad", None, "first order: drop the second derivatives [False]")
 flags.DEFINE_bool("log", True, "write TensorBoard events (metrics.csv is always written)")
 flags.DEFINE_string("logdir", "results", "where run folders go: <logdir>/<experiment>/seed_<seed>")
@@ -57,19 +60,32 @@ flags.DEFINE_float("train_update_lr", -1, "α in training, where --update_lr is 
 flags.DEFINE_integer("seed", 1, "of the initial weights and the training tasks")
 flags.DEFINE_string("data_path", None, "folder of the data [$MAML_DATA, then data/, then TensorFlow Datasets]")
 flags.DEFINE_string("cache_dir", None, "where prepared data is kept [$MAML_CACHE, then ~/.cache/maml]")
-flags.DEFINE_integer("query_batch_size", None, "Q: query examples a class in training [K]")
-flags.DEFINE_float("clip", None, "cut each entry of the meta-gradient to ± this [not cut]")
-flags.DEFINE_integer("tasks_per_chunk", None, "tasks whose meta-gradient is computed together [images: 2, sinusoid: 25]")
+flags.DEFINE_integer("query_batch_size", None, "Q: query examples a class in training [K; miniImagenet: 15]")
+flags.DEFINE_float("clip", None, "cut each entry of the meta-gradient to ± this [not cut; miniImagenet: 10]")
+flags.DEFINE_integer("tasks_per_chunk", None, "tasks whose meta-gradient is computed together [sinusoid: 25, Omniglot: 2, miniImagenet: 1]")
 flags.DEFINE_integer("iterations_per_call", None, "meta-updates in one call of a compiled loop [images: 1, sinusoid: 100]")
-flags.DEFINE_bool("jit", None, "compile with XLA [True]")
+flags.DEFINE_bool("jit", None, "compile with XLA [True; miniImagenet: False, TensorFlow's own kernels]")
 flags.DEFINE_integer("eval_tasks", 600, "tasks to test on")
 flags.DEFINE_integer("eval_queries", None, "query examples a class at test [K, as in the paper]")
+flags.DEFINE_bool(
+    "transductive", True, "normalise the queries of a test task together, as the paper; False: each by itself, with the "
+    "statistics of the support set"
+)
+flags.DEFINE_string("checkpoint", None, "test a TensorFlow 1 checkpoint of the authors' code; with --train=False")
+flags.DEFINE_integer("image_size", None, "of --datasource=folder: images are resized to this many pixels square [84]")
+flags.DEFINE_integer("channels", None, "of --datasource=folder: 1 grey, 3 colour [3]")
+flags.DEFINE_string("split", None, "of --datasource=folder, unless it holds train, val and test: fractions of the classes [0.64,0.16,0.2]")
+flags.DEFINE_integer("split_seed", None, "of --datasource=folder: of the order in which classes are divided [0]")
+flags.DEFINE_string("adapt", None, "folder with N class folders of a few images each, and images to classify loose in it")
+flags.DEFINE_string("run", None, "run folder of the classifier for --adapt (or --checkpoint for one of the authors' code)")
+flags.DEFINE_integer("adapt_steps", None, "inner steps for --adapt [as many as the paper takes at test]")
+flags.DEFINE_string("export", None, "with --adapt: write the adapted classifier as a SavedModel to this folder")
 flags.DEFINE_bool("report", False, "rebuild <logdir>/README.md from the run folders, and do nothing else")
 flags.DEFINE_bool("benchmark", False, "measure the speed of the meta-step on this machine, and do nothing else")
 
 CONFIG_FLAGS = (
     "num_classes baseline pretrain_iterations metatrain_iterations meta_batch_size meta_lr query_batch_size num_updates norm "
-    "num_filters conv max_pool stop_grad seed clip tasks_per_chunk iterations_per_call jit"
+    "num_filters conv max_pool stop_grad seed clip image_size channels split split_seed tasks_per_chunk iterations_per_call jit"
 ).split()
 
 
@@ -96,6 +112,8 @@ def main(_):
             return report()
         if FLAGS.benchmark:
             return benchmark()
+        if FLAGS.adapt is not None:
+            return adapt()
         return train_and_test()
     except (UserError, OSError) as error:  # OSError: folders that can't be written, a full disk
         print(f"error: {error}", file=sys.stderr)
@@ -112,11 +130,20 @@ def train_and_test():
     config, folder = settings()
     protocol = test_protocol(config)
     tasks = sources.load(
-        config.datasource, config.num_classes, config.baseline == "oracle", FLAGS.data_path, FLAGS.cache_dir
+        config.datasource,
+        config.num_classes,
+        config.baseline == "oracle",
+        FLAGS.data_path,
+        FLAGS.cache_dir,
+        config.image_size,
+        config.channels,
+        config.fractions,
+        config.split_seed,
     )
     for shots in protocol.shots:
         tasks.check(protocol.split, shots, protocol.queries or shots)
 
+    set_up_tensorflow(config.jit)
     from maml import experiment, testing  # TensorFlow; what is wrong with the settings or the data has been said by now
 
     run = experiment.Run(config, tasks, folder, log=FLAGS.log)
@@ -129,10 +156,17 @@ def train_and_test():
     return 0
 
 
+def set_up_tensorflow(jit):
+    """What must be settled before TensorFlow is imported."""
+    # Made for large layers: beside XLA, which gets the small ones, it costs more than it brings.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0" if jit else "1")
+
+
 def settings():
     """(Config, run folder) from the flags, the paper's values, and the run folder if there is one."""
+    from data_generators import sources
     from data_generators.errors import UserError
-    from maml.config import resolve, settle
+    from maml.config import READS_FILES, resolve, settle
 
     given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
     if given["baseline"] == "None":
@@ -141,9 +175,17 @@ def settings():
         in_training = getattr(FLAGS, f"train_{name}")
         given[name] = getattr(FLAGS, name) if in_training == -1 else in_training
     config = resolve(FLAGS.datasource, **given)
-    if FLAGS.data_path and config.datasource != "omniglot":
-        raise UserError(f"data_path given, but {config.datasource} reads no files; expected --datasource=omniglot")
-    return settle(config, given, FLAGS.logdir, train=FLAGS.train, resume=FLAGS.resume)
+    if FLAGS.data_path and config.datasource not in READS_FILES:
+        raise UserError(f"data_path given, but {config.datasource} reads no files; expected one of {', '.join(READS_FILES)}")
+    if FLAGS.checkpoint and FLAGS.train:
+        raise UserError("checkpoint given, which is for testing; expected --train=False with it")
+    if not FLAGS.transductive and config.norm != "batch_norm":
+        raise UserError(f"transductive=False goes with batch_norm, got {config.norm}: there a query never sees the others")
+    if not FLAGS.transductive and not config.classification:
+        raise UserError(f"transductive=False goes with images, got {config.datasource}")
+    given["dataset"] = sources.dataset_name(config.datasource, FLAGS.data_path)
+    config = resolve(FLAGS.datasource, **given)
+    return settle(config, given, FLAGS.logdir, FLAGS.train, FLAGS.resume, imported=FLAGS.checkpoint is not None)
 
 
 def test_protocol(config):
@@ -157,6 +199,10 @@ def test_protocol(config):
     if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
         raise UserError(f"test_iter is {FLAGS.test_iter}, expected an iteration, or -1 for the latest checkpoint")
     checkpoint = {None: "best", -1: "latest"}.get(FLAGS.test_iter, FLAGS.test_iter)
+    if FLAGS.checkpoint is not None:
+        if FLAGS.test_iter is not None:
+            raise UserError("checkpoint and test_iter given, expected one of them")
+        checkpoint = pathlib.Path(FLAGS.checkpoint)
     return protocol.Protocol(
         split="test" if on_test_set else "val",
         shots=shots,
@@ -164,7 +210,24 @@ def test_protocol(config):
         tasks=FLAGS.eval_tasks,
         inner_lr=FLAGS.update_lr if FLAGS.train_update_lr != -1 else None,
         checkpoint=checkpoint,
+        transductive=FLAGS.transductive,
     )
+
+
+def adapt():
+    """Adapts a trained classifier to a folder of images and prints what it takes the others for."""
+    from data_generators.errors import UserError
+
+    if (FLAGS.run is None) == (FLAGS.checkpoint is None):
+        raise UserError("adapt needs a classifier: expected either --run=<run folder> or --checkpoint=<authors' checkpoint>")
+    from maml import classifier
+
+    if FLAGS.run is not None:
+        trained = classifier.load_run(FLAGS.run)
+    else:
+        given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
+        trained = classifier.load_authors(FLAGS.checkpoint, FLAGS.datasource, **given)
+    print(classifier.classify_folder(trained, FLAGS.adapt, FLAGS.adapt_steps, FLAGS.transductive, FLAGS.export))
 
 
 def command_line():
@@ -181,9 +244,10 @@ def report():
 
 
 def benchmark():
+    set_up_tensorflow(jit=FLAGS.datasource != "miniimagenet")
     from maml import benchmark
 
-    benchmark.main()
+    benchmark.main(FLAGS.datasource)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ import tensorflow as tf
 import tqdm
 
 from data_generators.errors import UserError
-from maml import evaluation, losses, networks, records
+from maml import evaluation, losses, networks, records, tf1_checkpoint
 from maml.checkpoints import Checkpoints
 from maml.meta_training import Learner, MetaTrainer
 
@@ -189,8 +190,16 @@ class Run:
     def restore(self, checkpoint):
         """Sets θ to a checkpoint: "best" by validation (the latest where nothing was validated), "latest", or an iteration.
 
-        Returns the label for the record. Raises UserError where there is none.
+        A Path is a checkpoint of the authors' code, see `tf1_checkpoint`. Returns the label for the record. Raises
+        UserError where there is none.
         """
+        if isinstance(checkpoint, Path):
+            for name, value in tf1_checkpoint.read(checkpoint, self.trainer.current_weights()).items():
+                self.trainer.weights[name].assign(value)
+            number = re.search(r"\d+$", checkpoint.name)  # authors' main.py names them model<iteration>
+            self.trainer.iteration.assign(int(number[0]) if number else 0)
+            records.write_json(self.folder / "config.json", self.config.to_dict())
+            return checkpoint.name
         if checkpoint not in ("best", "latest"):
             self.checkpoints.restore(checkpoint)
             return f"iteration {checkpoint}"
@@ -209,13 +218,16 @@ class Run:
                 return "latest"
         return "best"
 
-    def evaluate(self, split, num_shots, num_queries, num_tasks, inner_lr=None, num_steps=TEST_STEPS):
+    def evaluate(
+        self, split, num_shots, num_queries, num_tasks, inner_lr=None, transductive=True, num_steps=TEST_STEPS
+    ):
         """Adapts the restored θ to `num_tasks` tasks of a split. Returns an `evaluation.Adaptation`."""
         self.tasks.check(split, num_shots, num_queries)
         learner = self.learner
         if self.config.classification and num_shots != self.config.update_batch_size:
             learner = dataclasses.replace(learner, loss=losses.cross_entropy(num_shots))
-        evaluator = self.evaluator if learner is self.learner else evaluation.Evaluator(learner)
+        same = learner is self.learner and transductive
+        evaluator = self.evaluator if same else evaluation.Evaluator(learner, transductive)
         tasks = self._evaluation_tasks(split, num_tasks, num_shots, num_queries)
         tasks = tqdm.tqdm(tasks, total=num_tasks, desc=f"{split} tasks, {num_shots} shot", unit="task", leave=False)
         return evaluator(self.trainer.current_weights(), tasks, num_steps, inner_lr)

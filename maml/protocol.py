@@ -1,6 +1,7 @@
 """How a trained network is tested."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from data_generators.errors import UserError
 
@@ -13,7 +14,8 @@ class Protocol:
 
     split: "test" or "val". shots: K, one curve each; the first is the headline. queries: query examples a class (None:
     K). tasks: how many. inner_lr: α (None: as in training; for a baseline, tuned on validation tasks).
-    checkpoint: "best" by validation, "latest", or an iteration. Raises UserError for values that can't be.
+    checkpoint: "best" by validation, "latest", an iteration, or the Path of an authors' checkpoint. transductive: a task's queries are normalised together, as
+    in the paper; False: each by itself, with the statistics of the support set. Raises UserError for values that can't be.
     """
 
     split: str
@@ -22,6 +24,7 @@ class Protocol:
     tasks: int = 600
     inner_lr: float | None = None
     checkpoint: object = "best"
+    transductive: bool = True
 
     def __post_init__(self):
         counts = [("update_batch_size", shots) for shots in self.shots]
@@ -34,8 +37,10 @@ class Protocol:
 
     @property
     def suffix(self):
-        """Of the tables' names: empty for the checkpoint and step size that a run is tested with by default."""
+        """Of the tables' names: empty for the checkpoint, step size and mode that a run is tested with by default."""
         suffix = {"best": "", "latest": "_latest"}.get(self.checkpoint, f"_iteration_{self.checkpoint}")
+        suffix = "" if isinstance(self.checkpoint, Path) else suffix
+        suffix += "" if self.transductive else "_one_at_a_time"
         return suffix + ("" if self.inner_lr is None else f"_lr_{self.inner_lr:g}")
 
     def is_headline(self, config):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from maml import evaluation, inner_loop, plots, published, records
+from maml.config import IMPORTED
 from maml.experiment import EVALUATION_SEED, TEST_STEPS
 
 # Candidates for the step size of a baseline, which was not trained to be adapted. [P] 5.1 says it was tuned, not to what.
@@ -21,12 +22,13 @@ def test(run, protocol, command):
     """
     label = run.restore(protocol.checkpoint)
     config, evaluations, curves = run.config, [], {}
+    transductive = protocol.transductive and config.norm == "batch_norm"  # else a query never sees the others
     for shots in protocol.shots:
         queries = protocol.queries or shots
         inner_lr = protocol.inner_lr
         if inner_lr is None and _is_baseline(config):
             inner_lr = _tuned_step_size(run, shots, queries, protocol.tasks)
-        result = run.evaluate(protocol.split, shots, queries, protocol.tasks, inner_lr)
+        result = run.evaluate(protocol.split, shots, queries, protocol.tasks, inner_lr, protocol.transductive)
         curves[shots] = evaluation.curve(result.metric if config.classification else result.loss)
         name = f"adaptation_{protocol.split}_{shots}shot_{queries}query{protocol.suffix}.csv"
         _write_adaptation(run.folder / name, result)
@@ -38,6 +40,7 @@ def test(run, protocol, command):
                 "tasks": protocol.tasks,
                 "step_read": config.step_read,
                 "inner_lr": inner_lr or config.update_lr,
+                "transductive": transductive,
                 "checkpoint": label,
                 "iteration": run.iteration,
                 "measured": float(curves[shots].mean[config.step_read]),
@@ -51,7 +54,7 @@ def test(run, protocol, command):
     comparable = protocol.split == "test" and config.is_papers
     cell = published.find(config.experiment, shots, step) if comparable else None
     summary = {
-        "experiment": config.experiment,
+        "experiment": run.folder.parent.name,
         "command": command,
         "measured": float(curves[shots].mean[step]),
         "interval": float(curves[shots].ci95[step]),
@@ -64,9 +67,10 @@ def test(run, protocol, command):
         "shots": shots,
         "step": step,
         "split": protocol.split,
+        "transductive": transductive,
         "checkpoint": label,
         "iteration": run.iteration,
-        "iterations_total": max(run.checkpoints.iterations()),
+        "iterations_total": max(run.checkpoints.iterations(), default=run.iteration),
         "seed": config.seed,
         "wall_time_seconds": float(run.state.seconds),
         "evaluations": evaluations,
@@ -97,20 +101,28 @@ def headline(summary):
         value = f"{s['measured']:.3f} ± {s['interval']:.3f} mean squared error"
     beside = "nothing published to compare with"
     if s["published"] is not None:
-        cell = published.find(s["experiment"], s["shots"], s["step"])
+        cell = published.find(s["experiment"].removesuffix(IMPORTED), s["shots"], s["step"])
         beside = f"published {cell} ({cell.source})"
     split = {"test": "test", "val": "validation", "train": "training"}[s["split"]]
     return (
         f"{published.title(s['experiment'])}: {value} (95 % interval) after {s['step']} "
         f"step{'s' if s['step'] != 1 else ''} on {s['tasks']} {split} tasks with {s['shots']} support and {s['queries']} "
         f"query example{'s' if s['queries'] != 1 else ''}{' a class' if s['unit'] == 'accuracy' else ''}, "
-        f"{s['checkpoint']} checkpoint (iteration {s['iteration']:,}); {beside}"
+        f"{_mode(s)}{s['checkpoint']} checkpoint (iteration {s['iteration']:,}); {beside}"
     )
+
+
+def _mode(summary):
+    """Whether a query saw the other queries of its task, for a classifier."""
+    if summary["unit"] != "accuracy":
+        return ""
+    return "the queries of a task normalised together, " if summary["transductive"] else "one query at a time, "
 
 
 def draw(folder, config):
     """Draws every figure of a run folder from its tables; for the sinusoid with its siblings' beside it."""
-    plots.learning_curve(folder)
+    if (Path(folder) / "metrics.csv").exists():  # an imported checkpoint was trained elsewhere
+        plots.learning_curve(folder)
     tested = [split for split in ("test", "val") if records.adaptation_files(folder, split)]
     if tested:
         plots.adaptation_curve(folder, tested[0])
