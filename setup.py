@@ -29,5 +29,5 @@ setup(
         "etils==1.13.0; python_version < '3.11'",
         "protobuf==6.32.0; python_version < '3.11'",
     ],
-    extras_require={"test": ["pytest>=8"]},
+    extras_require={"test": ["pytest>=8", "dill"]},
 )

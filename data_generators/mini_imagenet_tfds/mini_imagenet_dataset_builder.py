@@ -1,6 +1,6 @@
 """The builder of `tfds.load("mini_imagenet")`, with the images that `mini_imagenet.load` gives."""
 
-import os
+import pathlib
 
 import tensorflow_datasets as tfds
 
@@ -43,7 +43,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         with Opener() as open_source:
             for label, sources in listing.items():
                 for source in sources:
-                    path = os.fspath(source)
-                    name = path.rsplit(os.sep, 1)[-1]
+                    path = pathlib.Path(source)
                     image = read_image(open_source(source), mini_imagenet.SHAPE, name=path)
-                    yield f"{label}/{name}", {"image": image, "label": label, "file_name": name}
+                    yield f"{label}/{path.name}", {"image": image, "label": label, "file_name": path.name}
