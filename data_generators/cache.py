@@ -17,7 +17,7 @@ BLOCK = 1 << 24  # bytes
 
 
 def cached(name, key, cache_dir, build):
-    """The ImageClasses that `build(allocate)` returns, read back from `cache_dir` if they were stored under the same key.
+    """The ImageClasses that `build(allocate)` returns, read back from `cache_dir` where the same key was stored.
 
     Their images are a read-only memory map of <name>-<hash of the key>.npy; <name>-<hash>.json beside it holds offsets,
     names and a checksum of everything. allocate(shape): a uint8 array for `build` to fill, which is that file already,
@@ -74,7 +74,8 @@ class _Draft:
             self.mapped.flush()
             _put(self.scratch / "pixels", self.pixels)
             offsets, names = classes.offsets.tolist(), list(classes.names)
-            text = {"format": FORMAT, "crc32": _checksum(self.mapped, offsets, names), "offsets": offsets, "names": names}
+            crc = _checksum(self.mapped, offsets, names)
+            text = {"format": FORMAT, "crc32": crc, "offsets": offsets, "names": names}
             (self.scratch / "about").write_text(json.dumps(text), encoding="utf-8")
             _put(self.scratch / "about", about)
             return ImageClasses(_open_map(self.pixels), classes.offsets, classes.names)

@@ -1,7 +1,7 @@
 """Classes of image files: found in folders, checked, and prepared as ImageClasses.
 
-A listing is {class: [source, ...]}, sources being what `image_files.read_images` takes: entries of folders, in the order
-of their names, or members of a zip.
+A listing is {class: [source, ...]}, sources being what `image_files.read_images` takes: entries of folders, in the
+order of their names, or members of a zip.
 """
 
 import os
@@ -19,7 +19,7 @@ VERSION = 1  # part of the cache's key: raise it when the same files are to give
 
 
 def list_folder(folder):
-    """(folders, images): the entries of `folder` by name; hidden ones, links that lead nowhere and other files left out."""
+    """(folders, images): the entries of `folder` by name; hidden ones, dead links and other files are left out."""
     try:
         with os.scandir(folder) as found:
             entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)

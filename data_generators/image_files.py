@@ -49,10 +49,10 @@ def read_image(source, shape, invert=False, upright=False, name=None):
     """uint8 [H, W, C] from a path or a binary file object; shape: (H, W, C), C 1 (grey) or 3 (red, green, blue).
 
     Another size is resized by Lanczos, as the proc_images.py of the authors' miniImagenet does it; the aspect ratio is
-    not kept. One-bit images go by nearest neighbour, as PIL does it whatever it is asked for, so that Omniglot's drawings
-    come out as in omniglot.py. Transparency is laid over white; 16-bit grey is scaled to 8 bits. invert: 255 − x,
-    Omniglot's convention (strokes bright). upright: turned as the camera's EXIF orientation says. name: what an error
-    calls a file object. Raises UserError for what can't be read whole.
+    not kept. One-bit images go by nearest neighbour, as PIL does it whatever it is asked for, so that Omniglot's
+    drawings come out as in omniglot.py. Transparency is laid over white; 16-bit grey is scaled to 8 bits. invert:
+    255 − x, Omniglot's convention (strokes bright). upright: turned as the camera's EXIF orientation says. name: what
+    an error calls a file object. Raises UserError for what can't be read whole.
     """
     height, width, channels = shape
     try:
@@ -65,7 +65,7 @@ def read_image(source, shape, invert=False, upright=False, name=None):
             pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(shape)
     except UNREADABLE as error:
         name = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else source)
-        raise UserError(f"{name} can't be read as an image ({error}); expected a whole file of a common format") from error
+        raise UserError(f"{name} can't be read as an image ({error}); expected a whole jpg, png or the like") from error
     return 255 - pixels if invert else pixels
 
 

@@ -13,17 +13,17 @@ EXPECTED = "expected a folder of class folders of images, or one with train/, va
 
 
 def load(data_path, cache_dir=None, image_size=84, channels=3, split=(0.64, 0.16, 0.2), split_seed=0):
-    """{"train", "val", "test"}: ImageClasses of uint8 [T, image_size, image_size, channels], resized as `read_image` does.
+    """{"train", "val", "test"}: ImageClasses of uint8 [T, image_size, image_size, channels], resized by `read_image`.
 
     data_path: <class>/<image>, or train/, val/ and test/ of such. In the former the n sorted classes, after
-    `random.Random(split_seed).shuffle`, are cut where `split`, fractions of train, val and test, says: at round(n·train)
-    and round(n·(train + val)), moved as little as gives every split a class (Python's round: halves go to the even
-    number). channels: 3, or 1 for grey. Classes are sorted in each split. Photographs are turned upright as their EXIF
-    orientation says. cache_dir: see `cached`. Raises UserError for folders laid out otherwise and for images that can't
-    be read.
+    `random.Random(split_seed).shuffle`, are cut where `split`, fractions of train, val and test, says: at
+    round(n·train) and round(n·(train + val)), moved as little as gives every split a class (Python's round: halves go
+    to the even number). channels: 3, or 1 for grey. Classes are sorted in each split. Photographs are turned upright as
+    their EXIF orientation says. cache_dir: see `cached`. Raises UserError for folders laid out otherwise and for images
+    that can't be read.
     """
     if image_size < 1 or channels not in (1, 3):
-        raise UserError(f"images of {image_size} pixels and {channels} channels; expected at least 1 pixel, 1 or 3 channels")
+        raise UserError(f"image_size is {image_size}, channels {channels}; expected at least 1 pixel, 1 or 3 channels")
     if len(split) != 3 or not all(part > 0 for part in split) or not math.isclose(sum(split), 1, abs_tol=1e-6):
         raise UserError(f"split is {', '.join(map(str, split))}; expected three positive fractions that sum to 1")
     folder = pathlib.Path(data_path).expanduser()
@@ -46,8 +46,8 @@ def _split_folders(folder, found):
     folders, loose = list_folder(folder)
     others = [entry.name for entry in (*folders, *loose) if entry.name not in SPLITS]
     if len(found) < 3 or others:
-        what = f"{', '.join(found)} as splits" + (f" and beside them {len(others)} others, {others[0]} first" if others else "")
-        raise UserError(f"{folder} holds {what}; {EXPECTED}")
+        beside = f" and beside them {len(others)} others, {others[0]} first" if others else ""
+        raise UserError(f"{folder} holds {', '.join(found)} as splits{beside}; {EXPECTED}")
     splits = {name: list_classes(folder / name) for name in SPLITS}
     check_distinct({folder / name: listing for name, listing in splits.items()})
     return splits
@@ -58,7 +58,7 @@ def _cut(folder, split, seed):
     classes = list_classes(folder)
     check_distinct({folder: classes})
     if len(classes) < 3:
-        raise UserError(f"{folder} holds {len(classes)} classes; expected at least 3, one each to train, validate and test")
+        raise UserError(f"{folder} holds {len(classes)} classes; expected at least 3, one for each split")
     names = sorted(classes)
     random.Random(seed).shuffle(names)
     train = min(max(round(len(names) * split[0]), 1), len(names) - 2)

@@ -75,7 +75,8 @@ def find(data_path=None):
         looked = f"--data_path {data_path}"
     else:
         looked = f"$MAML_DATA ({os.environ.get('MAML_DATA') or 'not set'}) or {pathlib.Path('data').resolve()}"
-    raise UserError(f"no miniImagenet in {looked}, nor in {', '.join(f'{place}/' for place in PLACES[1:])} there; {EXPECTED}")
+    below = ", ".join(f"{place}/" for place in PLACES[1:])
+    raise UserError(f"no miniImagenet in {looked}, nor in {below} there; {EXPECTED}")
 
 
 def _splits(home):
@@ -101,19 +102,19 @@ def _listed(tables, images):
         classes = {}
         for filename, label in _rows(table):
             if filename in listed:
-                raise UserError(f"{table} lists {filename}, which {listed[filename]} lists too; expected every image once")
+                raise UserError(f"{table} lists {filename}, as {listed[filename]} does; expected every image once")
             listed[filename] = table
             classes.setdefault(label, []).append(filename)
         listings.append({label: sorted(classes[label]) for label in sorted(classes)})
     missing = [filename for filename in listed if filename not in sources]
     if missing:
         raise UserError(
-            f"{images} lacks {len(missing)} of the {len(listed)} images that the csv files list, the first {missing[0]}, "
+            f"{images} lacks {len(missing)} of the {len(listed)} images in the csv files, the first {missing[0]} "
             f"of {listed[missing[0]].name}; {EXPECTED}"
         )
     unlisted = sorted(sources.keys() - listed.keys())
     if unlisted:
-        print(f"{images}: {len(unlisted)} images are in no csv file and not used, the first {unlisted[0]}", file=sys.stderr)
+        print(f"{images}: {len(unlisted)} images in no csv file are not used, the first {unlisted[0]}", file=sys.stderr)
     return [{label: [sources[name] for name in names] for label, names in listing.items()} for listing in listings]
 
 
@@ -124,8 +125,9 @@ def _rows(table):
             rows = [[field.strip() for field in row] for row in csv.reader(file) if row]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{table} can't be read ({error}); expected lines of filename,label") from error
-    if not rows or rows[0] != HEADER:
-        raise UserError(f"{table} begins with {','.join(rows[0]) if rows else ''!r}; expected the header filename,label")
+    header = rows[0] if rows else []
+    if header != HEADER:
+        raise UserError(f"{table} begins with {','.join(header)!r}; expected the header filename,label")
     wrong = next((row for row in rows if len(row) != 2 or not all(row)), None)
     if wrong:
         raise UserError(f"{table} has the line {','.join(wrong)!r}; expected filename,label")
@@ -153,7 +155,7 @@ def _say_what_differs(home, splits):
     """One line on stderr unless there are 600 images in each of 64, 16 and 20 classes."""
     found = {split: (len(splits[split]), _size(splits[split])) for split in SPLITS}
     if any(found[split] != (count, count * IMAGES_PER_CLASS) for split, count in CLASSES.items()):
-        counts = ", ".join(f"{split} {classes} classes of {images:,} images" for split, (classes, images) in found.items())
+        counts = ", ".join(f"{split} {classes} classes of {size:,} images" for split, (classes, size) in found.items())
         print(
             f"{home} is not miniImagenet itself: {counts}; miniImagenet has 64, 16 and 20 classes of 600 each",
             file=sys.stderr,

@@ -73,9 +73,8 @@ def image_reader(datasource, input_shape):
         raise UserError("the sinusoid has no images; expected omniglot, miniimagenet, folder or glyphs")
     from data_generators.image_files import read_image
 
-    return functools.partial(
-        read_image, shape=tuple(input_shape), invert=datasource in ("omniglot", "glyphs"), upright=datasource == "folder"
-    )
+    invert, upright = datasource in ("omniglot", "glyphs"), datasource == "folder"
+    return functools.partial(read_image, shape=tuple(input_shape), invert=invert, upright=upright)
 
 
 def _check(datasource):

@@ -46,7 +46,8 @@ def test_hidden_files_and_files_that_are_no_images_are_passed_over(tmp_path):
 
 def test_loose_images_are_counted_and_the_first_named(tmp_path):
     write(tmp_path, "a/1.png", "y.png", "x.png")
-    assert refused(tmp_path) == f"2 images lie loose in {tmp_path}, the first x.png; expected {tmp_path}/<class>/<image>"
+    text = f"2 images lie loose in {tmp_path}, the first x.png; expected {tmp_path}/<class>/<image>"
+    assert refused(tmp_path) == text
 
 
 def test_images_nested_deeper_are_named_with_the_level_expected(tmp_path):
@@ -89,7 +90,7 @@ def splits(tmp_path):
 
 def test_each_class_of_each_split_holds_its_images_in_order(splits, tmp_path):
     got = prepare("x", splits, (4, 4, 1), tmp_path / "cache")
-    assert {split: classes.names for split, classes in got.items()} == {"train": ("a", "d"), "val": ("b",), "test": ("c",)}
+    assert [got[split].names for split in ("train", "val", "test")] == [("a", "d"), ("b",), ("c",)]
     assert got["train"].images[:, 0, 0, 0].tolist() == [0, 1, 4, 5]
     assert got["train"].offsets.tolist() == [0, 2, 4]
     assert (got["val"].images.tolist(), got["test"].images.tolist()) == ([[[[2]] * 4] * 4], [[[[3]] * 4] * 4])

@@ -145,9 +145,8 @@ def test_a_changed_table_is_read_again(jpegs, tmp_path):
     write_tables(tmp_path, {**PARTS, "val": PARTS["test"], "test": PARTS["val"]})
     splits = mini_imagenet.load(tmp_path)
     assert (splits["val"].names, splits["test"].names) == (("n04", "n05"), ("n02",))
-    np.testing.assert_array_equal(
-        splits["test"].images[0], np.asarray(Image.open(io.BytesIO(jpegs["n0200000001.jpg"])).resize((84, 84), Image.Resampling.LANCZOS))
-    )
+    opened = Image.open(io.BytesIO(jpegs["n0200000001.jpg"])).resize((84, 84), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(splits["test"].images[0], np.asarray(opened))
 
 
 # What is said
@@ -165,7 +164,7 @@ def test_images_in_no_table_are_counted_and_the_first_named(jpegs, tmp_path, cap
     write_tables(tmp_path)
     write_files(tmp_path / "images", {**jpegs, "n99b.jpg": b"", "n99a.jpg": b"", "readme.txt": b""})
     assert_right(mini_imagenet.load(tmp_path), jpegs)
-    assert "2 images are in no csv file and not used, the first n99a.jpg" in capsys.readouterr().err
+    assert "2 images in no csv file are not used, the first n99a.jpg" in capsys.readouterr().err
 
 
 # The name
@@ -248,7 +247,8 @@ def test_all_three_split_folders_are_needed(jpegs, tmp_path):
 def test_a_wrong_header_is_shown(jpegs, tmp_path):
     csv_and_folder(tmp_path, jpegs)
     write_tables(tmp_path, {"val": PARTS["val"]}, header="label,filename")
-    assert message(tmp_path) == f"{tmp_path / 'val.csv'} begins with 'label,filename'; expected the header filename,label"
+    table = tmp_path / "val.csv"
+    assert message(tmp_path) == f"{table} begins with 'label,filename'; expected the header filename,label"
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_table_that_is_no_text_is_named(jpegs, tmp_path):
 def test_listed_images_that_are_missing_are_counted_and_the_first_named(layout, images, jpegs, tmp_path):
     layout(tmp_path, {name: data for name, data in jpegs.items() if name[:3] not in ("n02", "n04")})
     assert message(tmp_path).startswith(
-        f"{tmp_path / images} lacks 4 of the 10 images that the csv files list, the first {PARTS['val'][0]}, of val.csv; "
+        f"{tmp_path / images} lacks 4 of the 10 images in the csv files, the first {PARTS['val'][0]} of val.csv; "
     )
 
 
@@ -285,13 +285,14 @@ def test_a_class_in_two_tables_is_refused(jpegs, tmp_path):
     csv_and_folder(tmp_path, jpegs)
     write_tables(tmp_path, {"train": PARTS["train"][:3], "test": [PARTS["train"][3], *PARTS["test"]]})
     label = PARTS["train"][3][:3]
-    assert f"{tmp_path}/train.csv/{label} and {tmp_path}/test.csv/{label} are one class by their name" in message(tmp_path)
+    text = message(tmp_path)
+    assert f"{tmp_path}/train.csv/{label} and {tmp_path}/test.csv/{label} are one class by their name" in text
 
 
 def test_an_image_listed_twice_is_refused(jpegs, tmp_path):
     csv_and_folder(tmp_path, jpegs)
     write_tables(tmp_path, {"test": [*PARTS["test"], PARTS["test"][0]]})
-    assert f"test.csv lists {PARTS['test'][0]}, which {tmp_path / 'test.csv'} lists too" in message(tmp_path)
+    assert f"test.csv lists {PARTS['test'][0]}, as {tmp_path / 'test.csv'} does" in message(tmp_path)
 
 
 def test_a_class_in_two_split_folders_is_refused_whatever_its_case(jpegs, tmp_path):

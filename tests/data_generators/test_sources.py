@@ -45,7 +45,8 @@ def test_split_and_seed_reach_the_folder(tmp_path):
         Image.new("L", (2, 2)).save(tmp_path / "own" / c / "1.png")
 
     def train(seed):
-        return sources.load("folder", 2, data_path=tmp_path / "own", split=(0.3, 0.3, 0.4), split_seed=seed).splits["train"].names
+        tasks = sources.load("folder", 2, data_path=tmp_path / "own", split=(0.3, 0.3, 0.4), split_seed=seed)
+        return tasks.splits["train"].names
 
     assert len(train(0)) == 3 and train(0) != train(1)
 
@@ -56,14 +57,17 @@ def test_a_folder_has_to_be_named(function):
         function("folder", data_path=None)
 
 
-@pytest.mark.parametrize("function", [sources.load, sources.dataset_name, lambda name: sources.image_reader(name, (1, 1, 1))])
+@pytest.mark.parametrize(
+    "function", [sources.load, sources.dataset_name, lambda name: sources.image_reader(name, (1, 1, 1))]
+)
 def test_an_unknown_source_is_shown_with_those_there_are(function):
-    with pytest.raises(UserError, match="^datasource is 'mnist', expected sinusoid, omniglot, miniimagenet, folder or glyphs$"):
+    names = "sinusoid, omniglot, miniimagenet, folder or glyphs"
+    with pytest.raises(UserError, match=f"^datasource is 'mnist', expected {names}$"):
         function("mnist")
 
 
 def test_results_go_by_the_name_of_what_the_images_really_are(home):
-    assert [sources.dataset_name(name) for name in ("sinusoid", "omniglot", "glyphs")] == ["sinusoid", "omniglot", "glyphs"]
+    assert all(sources.dataset_name(name) == name for name in ("sinusoid", "omniglot", "glyphs"))
     assert sources.dataset_name("miniimagenet", home) == "miniimagenet_variant"
     assert sources.dataset_name("folder", home) == "folder_home"
 
