@@ -8,7 +8,10 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
     packages=find_packages(include=["maml", "maml.*", "data_generators", "data_generators.*", "rl", "rl.*"]),
-    package_data={"data_generators": ["*.json"]},
+    package_data={
+        "data_generators": ["*.json"],
+        "data_generators.mini_imagenet_tfds": ["README.md", "CITATIONS.bib", "TAGS.txt"],
+    },
     # Lower and upper ends are what this was run with, on Python 3.10 and 3.11.
     install_requires=[
         "absl-py>=2.5,<3",
@@ -26,5 +29,5 @@ setup(
         "etils==1.13.0; python_version < '3.11'",
         "protobuf==6.32.0; python_version < '3.11'",
     ],
-    extras_require={"test": ["pytest>=8"]},
+    extras_require={"test": ["pytest>=8", "dill"]},
 )

@@ -39,7 +39,7 @@ def load(cache_dir=None):
     files = _faces()
     drawn_by = (matplotlib.__version__, Image.__version__, features.version("freetype2"), unicodedata.unidata_version)
     key = (VERSION, drawn_by, [(file.name, file.stat().st_size) for file in files])
-    classes = cached("glyphs", key, cache_dir, lambda: _draw_all(files))
+    classes = cached("glyphs", key, cache_dir, lambda _: _draw_all(files))
     names = sorted(classes.names)
     random.Random(0).shuffle(names)
     train, val = round(0.7 * len(names)), round(0.8 * len(names))

@@ -25,8 +25,15 @@ class ImageClasses:
     names: tuple[str, ...]
 
     def select(self, names):
-        """The classes called `names`, in that order. Raises KeyError for a name that is not there."""
+        """The classes called `names`, in that order: views where they are neighbours here, else copies.
+
+        Raises KeyError for a name that is not there.
+        """
         number = {name: c for c, name in enumerate(self.names)}
+        first, end = number[names[0]], number[names[0]] + len(names)
+        if self.names[first:end] == tuple(names):
+            offsets = self.offsets[first:end + 1]
+            return ImageClasses(self.images[offsets[0]:offsets[-1]], offsets - offsets[0], tuple(names))
         chosen = [self.images[self.offsets[number[n]]:self.offsets[number[n] + 1]] for n in names]
         return stack_classes(chosen, names)
 
@@ -84,17 +91,21 @@ class ImageTasks:
         classes, num_ways = self.splits[split], self.num_classes
         rng = streams.generator(split, seed, step)
         chosen = _distinct(rng, np.full(num_tasks, len(classes.names)), num_ways)  # [M, N]
-        turns = rng.integers(4, size=chosen.shape) if self.rotate else np.zeros_like(chosen)
+        if self.rotate:
+            turns = rng.integers(4, size=chosen.shape)
         picks = _distinct(rng, self._sizes[split][chosen.ravel()], num_shots + num_queries)  # [M·N, K + Q]
         picks = picks.reshape(num_tasks, num_ways, -1) + classes.offsets[chosen][..., None]
 
         images = classes.images[picks]  # [M, N, K + Q, H, W, C]
-        for turn in (1, 2, 3):
-            turned = turns == turn
-            images[turned] = np.rot90(images[turned], turn, axes=(2, 3))
+        if self.rotate:
+            for turn in (1, 2, 3):
+                turned = turns == turn
+                images[turned] = np.rot90(images[turned], turn, axes=(2, 3))
 
         def flatten(x):
-            return np.divide(x, np.float32(255), dtype=np.float32).reshape(num_tasks, -1, *self.input_shape)
+            x = x.astype(np.float32, order="C")
+            x /= np.float32(255)  # times 1 / 255 would round otherwise
+            return x.reshape(num_tasks, -1, *self.input_shape)
 
         def labels(count):
             return np.tile(np.repeat(np.eye(num_ways, dtype=np.float32), count, axis=0), (num_tasks, 1, 1))

@@ -20,6 +20,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from data_generators import places
 from data_generators.cache import cached
 from data_generators.errors import UserError
 from data_generators.image_classes import stack_classes
@@ -54,28 +55,24 @@ def load(data_path=None, cache_dir=None):
         drawings = (drawing for part in parts for drawing in (_from_zip if part.is_file() else _from_tree)(part))
     else:
         where, key, drawings = "TensorFlow Datasets", "tfds", _from_tfds()
-    classes = cached("omniglot", (VERSION, key), cache_dir, lambda: _prepare(drawings, where))
+    classes = cached("omniglot", (VERSION, key), cache_dir, lambda _: _prepare(drawings, where))
     return {split: classes.select(names) for split, names in SPLIT.items()}
 
 
 def _find(data_path):
     """The zips and folders to read, or None if nobody named a folder and neither $MAML_DATA nor data/ holds them."""
-    if data_path:
-        parts = _parts(data_path, "--data_path")
-        if not parts:
-            empty = not any(pathlib.Path(data_path).expanduser().iterdir())
-            places = ", ".join(f"{place}/" for place in PLACES[1:])
-            found = "is empty" if empty else f"holds no Omniglot, nor do {places} in it"
+    for folder in places.folders(data_path, EXPECTED):
+        parts = _parts(folder)
+        if parts:
+            return parts
+        if data_path:
+            below = ", ".join(f"{place}/" for place in PLACES[1:])
+            found = f"holds no Omniglot, nor do {below} in it" if any(folder.iterdir()) else "is empty"
             raise UserError(f"--data_path {data_path} {found}; {EXPECTED}")
-        return parts
-    parts = _parts(os.environ["MAML_DATA"], "$MAML_DATA") if os.environ.get("MAML_DATA") else None
-    return parts or (_parts("data", "the folder") if os.path.isdir("data") else None)
+    return None
 
 
-def _parts(folder, named_by):
-    folder = pathlib.Path(folder).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"{named_by} {folder} is {'a file' if folder.exists() else 'not there'}; {EXPECTED}")
+def _parts(folder):
     for place in PLACES:
         home = folder / place
         parts = [_part(home / name) for name in ("images_background", "images_evaluation")]

@@ -38,6 +38,15 @@ def test_select_takes_the_named_classes_in_the_given_order():
     assert chosen.offsets.tolist() == [0, 2, 5]
 
 
+def test_select_copies_nothing_where_the_chosen_classes_are_neighbours():
+    classes = coded([3, 1, 2, 4])
+    chosen = classes.select(["class 1", "class 2"])
+    assert chosen.images.base is classes.images
+    assert chosen.names == ("class 1", "class 2")
+    assert chosen.images[:, 0, 0, 0].tolist() == [1, 2, 2]
+    assert chosen.offsets.tolist() == [0, 1, 3]
+
+
 def test_shapes_and_types_are_those_of_an_episode():
     episode = tasks(num_classes=4).sample("train", 0, 0, 3, num_shots=2, num_queries=1)
     assert [x.shape for x in episode] == [(3, 8, 2, 2, 1), (3, 8, 4), (3, 4, 2, 2, 1), (3, 4, 4)]

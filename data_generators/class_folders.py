@@ -1,0 +1,114 @@
+"""Classes of image files: found in folders, checked, and prepared as ImageClasses.
+
+A listing is {class: [source, ...]}, sources being what `image_files.read_images` takes: entries of folders, in the
+order of their names, or members of a zip.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+from data_generators.cache import cached
+from data_generators.errors import UserError
+from data_generators.image_classes import ImageClasses
+from data_generators.image_files import ZipMember, is_image_name, read_images
+from data_generators.streams import SPLITS
+
+VERSION = 1  # part of the cache's key: raise it when the same files are to give other arrays
+
+
+def list_folder(folder):
+    """(folders, images): the entries of `folder` by name; hidden ones, dead links and other files are left out."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{folder} can't be listed ({error}); expected a folder that may be read") from error
+    return (
+        [entry for entry in entries if entry.is_dir() and entry.name != "__MACOSX"],
+        [entry for entry in entries if is_image_name(entry.name) and entry.is_file()],
+    )
+
+
+def list_classes(folder):
+    """The listing of a folder of class folders of images, sorted.
+
+    Raises UserError for images that lie beside the class folders or deeper than in them, for class folders without
+    images, and for none at all.
+    """
+    folder = pathlib.Path(folder)
+    expected = f"expected {folder}/<class>/<image>"
+    folders, loose = list_folder(folder)
+    if loose:
+        raise UserError(f"{len(loose)} images lie loose in {folder}, the first {loose[0].name}; {expected}")
+    listing = {}
+    empty = []
+    for class_folder in folders:
+        deeper, images = list_folder(class_folder.path)
+        for start in deeper:
+            nested = _first_image_below(start.path)
+            if nested:
+                raise UserError(f"{nested} lies too deep; {expected}")
+        listing[class_folder.name] = images
+        if not images:
+            empty.append(class_folder.name)
+    if not any(listing.values()):
+        found = f"{len(folders)} folders without images" if folders else "no class folders"
+        raise UserError(f"{folder} holds {found}; {expected}")
+    if empty:
+        raise UserError(f"{len(empty)} class folders of {folder} hold no images, the first {empty[0]}; {expected}")
+    return listing
+
+
+def _first_image_below(folder):
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if is_image_name(name):
+                return pathlib.Path(place, name)
+
+
+def check_distinct(listings):
+    """Raises UserError where two classes of {where it is from: listing} share a name, at most in another case."""
+    seen = {}
+    for where, listing in listings.items():
+        for name in listing:
+            this = f"{where}/{name}"
+            other = seen.setdefault(name.casefold(), this)
+            if other is not this:
+                raise UserError(f"{other} and {this} are one class by their name; expected every class once")
+
+
+def prepare(name, splits, shape, cache_dir, upright=False):
+    """{"train", "val", "test"}: ImageClasses, uint8 [T, *shape], of {"train": listing, "val": ..., "test": ...}.
+
+    All are views of one memory map, prepared when the files' names, sizes or times are new to the cache (see `cached`).
+    Raises UserError for an image that can't be read.
+    """
+    names = [label for split in SPLITS for label in splits[split]]
+    files = [files for split in SPLITS for files in splits[split].values()]
+    sources = [source for of_class in files for source in of_class]
+    offsets = np.cumsum([0, *map(len, files)], dtype=np.int64)
+
+    def build(allocate):
+        images = allocate((len(sources), *shape))
+        read_images(sources, images, upright=upright, desc=f"preparing {name}")
+        return ImageClasses(images, offsets, tuple(names))
+
+    key = VERSION, shape, upright, names, offsets.tolist(), _fingerprint(sources)
+    classes = cached(name, key, cache_dir, build)
+    return {split: classes.select(list(splits[split])) for split in SPLITS}
+
+
+def _fingerprint(sources):
+    """What changes when the images do: name, size and time of every file, or of the archive they are members of."""
+    archives = {source.archive for source in sources if isinstance(source, ZipMember)}
+    stats = {archive: _stat(archive) for archive in archives}
+    members = [source.member if isinstance(source, ZipMember) else (source.name, *_stat(source)) for source in sources]
+    return sorted((str(archive.resolve()), *stat) for archive, stat in stats.items()), members
+
+
+def _stat(file):
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
