@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 from data_generators.errors import UserError
+from data_generators.sources import SOURCES
 from maml import records
 
-DATASOURCES = ("sinusoid", "omniglot", "glyphs", "miniimagenet", "folder")
 READS_FILES = ("omniglot", "miniimagenet", "folder")
 BASELINES = (None, "oracle")
 NORMS = ("batch_norm", "layer_norm", "None")
@@ -64,7 +64,7 @@ class Config:
             value, kinds = getattr(self, field.name), get_args(field.type) or (field.type,)
             whole_for_float = float in kinds and type(value) is int
             expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
-        expect(self.datasource in DATASOURCES, "datasource", "one of " + ", ".join(DATASOURCES))
+        expect(self.datasource in SOURCES, "datasource", "one of " + ", ".join(SOURCES))
         expect(self.baseline in BASELINES, "baseline", "oracle, or nothing")
         expect(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS))
         expect(self.num_classes >= 2, "num_classes", "at least 2")
@@ -195,7 +195,7 @@ def preset(datasource, num_classes, update_batch_size):
             step_read=10,  # [P] A.1: gradient steps at test
             **(own if datasource == "folder" else {}),
         )
-    raise UserError(f"datasource is {datasource!r}, expected one of {', '.join(DATASOURCES)}")
+    raise UserError(f"datasource is {datasource!r}, expected one of {', '.join(SOURCES)}")
 
 
 def resolve(datasource, dataset=None, **given):

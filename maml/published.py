@@ -3,6 +3,7 @@
 [P] is Finn, Abbeel, Levine 2017, arXiv 1703.03400v3.
 """
 
+import re
 from dataclasses import dataclass
 
 TABLE_1_OMNIGLOT = '[P] table 1, Omniglot'
@@ -132,21 +133,36 @@ def find(experiment, shots=None, step=None):
     return next(iter(find_all(experiment, shots, step)), None)
 
 
+# Sets of images that stand in for a published one, in its format: trained alike, never beside its published number.
+STAND_INS = {'tiny_imagenet': 'miniimagenet', 'miniimagenet_variant': 'miniimagenet'}
+_TITLES = {'miniimagenet': 'miniImagenet', 'tiny_imagenet': 'Tiny-ImageNet stand-in',
+           'miniimagenet_variant': 'images in place of miniImagenet'}
+
+
+def _parts(experiment):
+    """('tiny_imagenet', '5way_1shot_first_order') of 'tiny_imagenet_5way_1shot_first_order'."""
+    match = re.fullmatch(r'(.+?)_((?:\d+way_)?\d+shot.*)', experiment)
+    return match.groups() if match else (experiment, '')
+
+
 def iterations(experiment):
     """Training iterations behind the published number: [P] A.1 for the images, authors' main.py for the sinusoid.
 
-    None for an experiment that is not in the paper.
+    For a stand-in, those of what it stands for. None for an experiment that is not in the paper.
     """
-    if experiment not in COMMANDS:
+    data, settings = _parts(experiment)
+    if f'{STAND_INS.get(data, data)}_{settings}' not in COMMANDS:
         return None
-    return 70_000 if experiment.startswith('sinusoid') else 60_000
+    return 70_000 if data == 'sinusoid' else 60_000
 
 
 def title(experiment):
     """A readable name: 'omniglot_5way_1shot_dense' gives 'Omniglot, 5-way 1-shot, no conv'."""
-    data, *settings = experiment.split('_')
-    numbers = [word.replace('way', '-way').replace('shot', '-shot') for word in settings
+    data, settings = _parts(experiment)
+    words = settings.split('_')
+    numbers = [word.replace('way', '-way').replace('shot', '-shot') for word in words
                if word[:1].isdigit() and word.endswith(('way', 'shot'))]
-    rest = ' '.join(word for word in settings if word[:1].isalpha())
-    data = {'miniimagenet': 'miniImagenet'}.get(data, data.capitalize())
+    rest = ' '.join(word for word in words if word[:1].isalpha())
+    own = data.removeprefix('folder_').replace('_', ' ')
+    data = _TITLES.get(data, own if data.startswith('folder_') else own.capitalize())
     return ', '.join(part for part in (data, ' '.join(numbers), rest.replace('dense', 'no conv')) if part)

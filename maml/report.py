@@ -29,6 +29,8 @@ Measured beside published (Finn, Abbeel, Levine 2017, arXiv 1703.03400v3). `pyth
 from the run folders beside it; a cell without a run says "not run". Intervals are 95 % over test tasks, 1.96·σ/√tasks,
 of one run; where a row has several seeds, the number is their mean, the interval the mean of theirs, and each seed
 is listed. "queries" are those of each class in a task. "step" is the number of inner steps after which it is read.
+"measured" is the paper's way: batch norm uses the statistics of all queries of a task together. "one query at a time"
+normalises each query by itself, with the statistics of the support set.
 """
 
 
@@ -47,6 +49,13 @@ class Run(NamedTuple):
     def cell(self):
         """The published cell this run's headline stands beside: same experiment, settings, shots and step, on test tasks."""
         return published.find(self.experiment, self.shots, self.step) if self.published is not None else None
+
+    @property
+    def headline(self):
+        """The entry of its evaluations that the summary quotes."""
+        names = ('split', 'shots', 'queries', 'checkpoint', 'iteration', 'tasks', 'measured')
+        return next((entry for entry in self.evaluations
+                     if all(entry.get(name) == self.summary[name] for name in names)), self.summary)
 
     @property
     def trained(self):
@@ -112,17 +121,37 @@ def _seeds(runs):
                        f'{run.iteration:,}' for run in runs)
 
 
+def _mean(results, unit):
+    """Of runs, or of entries of their evaluations; blank for none."""
+    values = [result if isinstance(result, dict) else result.summary for result in results]
+    if not values:
+        return ''
+    return _measured(fmean(v['measured'] for v in values), fmean(v['interval'] for v in values), unit)
+
+
+def _how_tested(entry):
+    """What two evaluations of a run share if they differ only in whether a query sees the others of its task."""
+    return tuple(entry.get(name) for name in ('split', 'shots', 'queries', 'inner_lr', 'checkpoint', 'iteration', 'tasks'))
+
+
+def _one_at_a_time(run, entry):
+    """The evaluation like `entry` in which each query was normalised by the support set's statistics, or None."""
+    return next((other for other in run.evaluations
+                 if other.get('transductive') is False and _how_tested(other) == _how_tested(entry)), None)
+
+
 def _result(runs):
     """The table cells of one group: measured, tasks, queries, step, iterations, seeds."""
     first = runs[0]
-    mean = _measured(fmean(run.measured for run in runs), fmean(run.interval for run in runs), first.unit)
+    mean = _mean(runs, first.unit)
+    alone = [entry for run in runs if (entry := _one_at_a_time(run, run.headline))]
     iterations = _iterations(first) if len(runs) == 1 else _iterations(first).split(' (')[0]
     short = first.cell is not None and first.trained < published.iterations(first.experiment)
-    return [mean if short else f'**{mean}**', f'{first.tasks:,}', str(first.queries), str(first.step), iterations,
+    return [mean if short else f'**{mean}**', _mean(alone, first.unit), f'{first.tasks:,}', str(first.queries), str(first.step), iterations,
             _seeds(runs)]
 
 
-RESULT_HEAD = ['measured', 'tasks', 'queries', 'step', 'iterations (checkpoint)', 'seeds']
+RESULT_HEAD = ['measured', 'one query at a time', 'tasks', 'queries', 'step', 'iterations (checkpoint)', 'seeds']
 
 
 def _published_rows(prefix, runs):
@@ -131,7 +160,7 @@ def _published_rows(prefix, runs):
         name = published.title(cell.experiment).split(', ', 1)[1]
         name = f'{name}<br>`{published.COMMANDS[cell.experiment]}`'
         for group in _groups(run for run in runs if run.cell == cell) or [None]:
-            yield [name, str(cell), *(_result(group) if group else ['not run', '', '', str(cell.step), '', ''])]
+            yield [name, str(cell), *(_result(group) if group else ['not run', '', '', '', str(cell.step), '', ''])]
 
 
 def _others(prefix):
@@ -204,30 +233,48 @@ def _sinusoid(runs):
             + _table(['other methods, as published, K = 5', '1 step', '5 steps', '10 steps'], context))
 
 
-def _other_runs(runs):
-    runs = [run for run in runs if run.cell is None and run.experiment != published.ORACLE]
+def _stands_in(run):
+    return run.experiment.startswith(tuple(f'{name}_' for name in published.STAND_INS))
+
+
+def _unpublished(heading, explanation, runs):
+    """A section of runs that no published number stands beside; empty if there are none."""
     if not runs:
         return ''
     rows = [[f'{published.title(group[0].experiment)}, {group[0].split}<br>`{group[0].command}`', *_result(group)]
             for group in _groups(runs)]
-    return ('\n## Other runs\n\nNo published number stands beside these.\n\n'
-            + _table(['experiment, split', *RESULT_HEAD], rows))
+    return f'\n## {heading}\n\n{explanation}\n\n' + _table(['experiment, split', *RESULT_HEAD], rows)
+
+
+STAND_IN = """The paper's miniImagenet experiments on other photographs in its format: comparable with each other, not with the
+published numbers. Tiny ImageNet's are 64×64 pixels, 500 or 300 a class, and most of its classes are others."""
+
+
+def _other_runs(runs):
+    others = [run for run in runs if run.cell is None and run.experiment != published.ORACLE]
+    return (_unpublished('In place of miniImagenet', STAND_IN, [run for run in others if _stands_in(run)])
+            + _unpublished('Other runs', 'No published number stands beside these.',
+                           [run for run in others if not _stands_in(run)]))
 
 
 def _other_tests(runs):
     """What the same networks give when tested otherwise: other queries, shots, splits, checkpoints, step sizes."""
     rows = []
     for run in (run for run in runs if run.unit == 'accuracy'):
-        for entry in run.evaluations:
-            if 'measured' in entry and (entry['split'], entry['shots'], entry['queries'], entry['checkpoint'], entry['tasks']) != (
-                    run.split, run.shots, run.queries, run.checkpoint, run.tasks):
+        shown = {_how_tested(run.headline)}
+        for entry in sorted((entry for entry in run.evaluations if 'measured' in entry),
+                            key=lambda entry: not entry.get('transductive', True)):
+            if _how_tested(entry) not in shown:
+                shown.add(_how_tested(entry))
+                alone = _one_at_a_time(run, entry)
+                both = [entry if entry.get('transductive', True) else None, alone]
                 rows.append([f'{published.title(run.experiment)}, seed {run.seed}', entry['split'], str(entry['shots']),
                              str(entry['queries']), f'{entry["inner_lr"]:g}', f'{entry["checkpoint"]}: {entry["iteration"]:,}',
                              f'{entry["tasks"]:,}', str(entry['step_read']),
-                             _measured(entry['measured'], entry['interval'], run.unit)])
+                             *(_mean(filter(None, [mode]), run.unit) for mode in both)])
     if not rows:
         return ''
-    head = ['run', 'split', 'K', 'queries', 'α', 'checkpoint', 'tasks', 'step', 'measured']
+    head = ['run', 'split', 'K', 'queries', 'α', 'checkpoint', 'tasks', 'step', 'measured', 'one query at a time']
     return f'\n## The same networks, tested otherwise\n\n{_table(head, rows)}'
 
 
@@ -306,6 +353,8 @@ def _front_page(page, runs):
                              _iterations(group[0]).split(' (')[0]])
             elif group[0].cell == cell:
                 rows.append([f'{name}: accuracy', str(cell), _result(group)[0], _iterations(group[0]).split(' (')[0]])
+    for group in _groups(run for run in runs if run.cell is None and _stands_in(run) and run.split == 'test'):
+        rows.append([f'{published.title(group[0].experiment)}: accuracy', '–', _result(group)[0], _iterations(group[0]).split(' (')[0]])
     pictures = [run.folder / 'adaptation_curve.png' for run in runs if run.cell and run.unit == 'accuracy'][:1]
     table = _table(['experiment', 'published', 'measured', 'iterations'], rows)
     figure = ''.join(f'\n![accuracy against inner steps]({_link(path.resolve(), page.parent)})\n' for path in pictures)

@@ -48,7 +48,7 @@ def test_without_runs_every_published_cell_is_not_run(tmp_path):
 def test_measured_stands_beside_published(tmp_path):
     write_run(tmp_path)
     assert rows(tmp_path, '5-way 1-shot<br>`python main.py --datasource=omniglot`') == [
-        ['5-way 1-shot<br>`python main.py --datasource=omniglot`', '98.7 ± 0.4 %', '**91.25 ± 0.41 %**', '600', '1', '3',
+        ['5-way 1-shot<br>`python main.py --datasource=omniglot`', '98.7 ± 0.4 %', '**91.25 ± 0.41 %**', '', '600', '1', '3',
          '60,000 (best: 59,000)', '0']]
 
 
@@ -80,7 +80,32 @@ def test_seeds_evaluated_with_other_queries_have_a_row_of_their_own(tmp_path):
     for seed, queries in enumerate((1, 15, 1)):
         write_run(tmp_path, seed=seed, queries=queries)
     found = rows(tmp_path, '5-way 1-shot<br>`python main.py --datasource=omniglot`')
-    assert [row[4] for row in found] == ['1', '15']
+    assert [row[5] for row in found] == ['1', '15']
+
+
+def evaluation(**changes):
+    """An entry of a summary's evaluations that is the headline's but for `changes`."""
+    return {'split': 'test', 'shots': 1, 'queries': 1, 'tasks': 600, 'checkpoint': 'best', 'iteration': 59_000,
+            'inner_lr': 0.4, 'step_read': 3, 'measured': 0.9125, 'interval': 0.0041, 'file': 'a.csv', **changes}
+
+
+def test_one_query_at_a_time_stands_beside_the_papers_way(tmp_path):
+    alone = {'transductive': False, 'interval': 0.005}
+    write_run(tmp_path, evaluations=[evaluation(transductive=True), evaluation(**alone, measured=0.85),
+                                     evaluation(queries=15, measured=0.9), evaluation(**alone, queries=15, measured=0.8)])
+    (row,) = rows(tmp_path, '5-way 1-shot<br>`python main.py --datasource=omniglot`')
+    assert row[2:4] == ['**91.25 ± 0.41 %**', '85.00 ± 0.50 %']
+    (other,) = rows(tmp_path, 'Omniglot, 5-way 1-shot, seed 0')
+    assert other[3] == '15' and other[-2:] == ['90.00 ± 0.41 %', '80.00 ± 0.50 %']
+
+
+def test_a_stand_in_never_stands_beside_what_is_published(tmp_path):
+    write_run(tmp_path, 'tiny_imagenet_5way_1shot', step=10, iterations_total=5000, iteration=5000)
+    text = report.rebuild(tmp_path).read_text()
+    assert rows(tmp_path, '5-way 1-shot<br>`python main.py --datasource=miniimagenet`')[0][2] == 'not run'
+    section = text.split('## In place of miniImagenet')[1].split('## ')[0]
+    assert '| Tiny-ImageNet stand-in, 5-way 1-shot, test<br>' in section and '**5,000 of 60,000 iterations**' in section
+    assert 'miniImagenet' not in ''.join(line for line in section.splitlines() if '91.25' in line)
 
 
 @pytest.mark.parametrize('changes', [{'experiment': 'glyphs_5way_1shot'}, {'split': 'val'}, {'step': 1}])
