@@ -244,10 +244,15 @@ def report():
 
 
 def benchmark():
-    set_up_tensorflow(jit=FLAGS.datasource != "miniimagenet")
+    from data_generators.errors import UserError
+
+    name = FLAGS.datasource if FLAGS["datasource"].present else "omniglot"
+    if name not in ("omniglot", "miniimagenet"):
+        raise UserError(f"benchmark measures omniglot or miniimagenet, got --datasource={name}")
+    set_up_tensorflow(jit=name == "omniglot")
     from maml import benchmark
 
-    benchmark.main(FLAGS.datasource)
+    benchmark.main(name)
 
 
 if __name__ == "__main__":
