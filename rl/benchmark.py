@@ -55,9 +55,7 @@ def _raw(kind, actions, num_threads):
     model = kind.robot.load()
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR
     batch = Batch(model, num_envs, num_threads or 0)
-    rng = np.random.default_rng(0)
-    starts = [np.concatenate(kind.robot.draw_start(model, rng)) for _ in range(num_envs)]
-    qpos, qvel = np.split(np.array(starts), [model.nq], axis=1)
+    qpos, qvel = kind.robot.draw_starts(model, np.random.default_rng(0).spawn(num_envs))
     controls = np.ascontiguousarray(rl.envs.kind.cut(actions).transpose(1, 0, 2))
 
     def run():

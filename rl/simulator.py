@@ -63,6 +63,8 @@ class Simulator:
         for i, seed in zip(ids, () if seeds is None else seeds):
             self._generators[i] = gymnasium.utils.seeding.np_random(int(seed))[0]
         self.tasks[ids] = tasks
+        if not len(ids):
+            return self.observations
         state = self._physics.start(ids, [self._generators[i] for i in ids])
         self.observations = self.observations.copy()
         self.observations[ids] = kinds.observe(self.kind, state, tasks, self.oracle)
@@ -124,8 +126,7 @@ class _Robots:
 
     def start(self, ids, generators):
         self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        for i, generator in zip(ids, generators):
-            self.state.qpos[i], self.state.qvel[i] = self._robot.draw_start(self._model, generator)
+        self.state.qpos[ids], self.state.qvel[ids] = self._robot.draw_starts(self._model, generators)
         self._batch.forward(ids, stage=self._robot.stage)
         return self.state._make(field[ids] for field in self.state)
 

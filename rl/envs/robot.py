@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import mujoco
+import numpy as np
 
 TORSO = 1  # body 0 is the world
 # Fields that MuJoCo computes only if a sensor needs them, and such a sensor: subtree_linvel is mj_subtreeVel's,
@@ -45,7 +46,7 @@ class Robot:
             warnings.filterwarnings("ignore", "compiler attribute 'settotalmass' is deprecated")
             return spec.compile()
 
-    def draw_start(self, model, rng):
-        """(qpos, qvel) that an episode starts from, pure in the generator."""
-        qpos = self.start + NOISE_QPOS * rng.standard_normal(model.nq)
-        return qpos, NOISE_QVEL * rng.standard_normal(model.nv)
+    def draw_starts(self, model, generators):
+        """(qpos [n, nq], qvel [n, nv]) that n episodes start from, each pure in its generator."""
+        noise = np.array([generator.standard_normal(model.nq + model.nv) for generator in generators])
+        return self.start + NOISE_QPOS * noise[:, : model.nq], NOISE_QVEL * noise[:, model.nq :]

@@ -97,7 +97,7 @@ class RobotEnv(TaskEnv):
 
     def _start(self):
         mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos, self.data.qvel = self.kind.robot.draw_start(self.model, self.np_random)
+        (self.data.qpos,), (self.data.qvel,) = self.kind.robot.draw_starts(self.model, [self.np_random])
         self._derive(self.model, self.data)
 
     def _advance(self, actions):

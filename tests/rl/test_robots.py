@@ -196,7 +196,7 @@ def test_the_point_moves_a_tenth_of_the_action_cut_to_one():
 def test_episodes_start_around_the_pose_with_noise_in_every_coordinate(name):
     robot, n = envs.get(name).robot, 2000
     model, rng = robot.load(), np.random.default_rng(0)
-    qpos, qvel = (np.array(part) for part in zip(*(robot.draw_start(model, rng) for _ in range(n))))
+    qpos, qvel = robot.draw_starts(model, [rng] * n)
     pose = np.zeros(9) if name == "cheetah_vel" else [0, 0, 0.55, 1, 0, 0, 0, 0, 1, 0, -1, 0, -1, 0, 1]
     for drawn, mean, deviation in ((qpos, pose, 0.01), (qvel, np.zeros(model.nv), 0.1)):
         assert drawn.shape == (n, len(mean))
@@ -208,7 +208,7 @@ def test_episodes_start_around_the_pose_with_noise_in_every_coordinate(name):
 def test_an_environment_starts_where_its_generator_says(name):
     env = make(name).unwrapped
     env.reset(seed=7, options={"task": 1.0})
-    qpos, qvel = env.kind.robot.draw_start(env.model, gymnasium.utils.seeding.np_random(7)[0])
+    (qpos,), (qvel,) = env.kind.robot.draw_starts(env.model, [gymnasium.utils.seeding.np_random(7)[0]])
     np.testing.assert_array_equal(env.data.qpos, qpos)
     np.testing.assert_array_equal(env.data.qvel, qvel)
 

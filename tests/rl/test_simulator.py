@@ -123,6 +123,13 @@ def test_starts_are_a_function_of_the_seed_alone():
 
 
 @each_kind
+def test_resetting_none_changes_nothing(kind):
+    simulator, _ = started(kind)
+    before = simulator.observations.copy()
+    np.testing.assert_array_equal(simulator.reset(where=np.zeros(B, bool)), before)
+
+
+@each_kind
 def test_a_diverged_simulation_ends_alone(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file
     (sick, _), (healthy, _) = started(kind), started(kind)
