@@ -15,8 +15,10 @@ setup(
     # Lower and upper ends are what this was run with, on Python 3.10 and 3.11.
     install_requires=[
         "absl-py>=2.5,<3",
+        "gymnasium>=1.4,<1.5",
         "importlib_resources>=6",  # tensorflow-datasets 4.9.10 imports it without requiring it
         "matplotlib>=3.10,<4",
+        "mujoco>=4,<5; python_version >= '3.11'",  # for rl; mujoco.batch is new in 4, which has no Python 3.10
         "numpy>=2.2,<3",
         "pillow>=12,<14",
         "requests>=2.34,<3",
@@ -29,5 +31,9 @@ setup(
         "etils==1.13.0; python_version < '3.11'",
         "protobuf==6.32.0; python_version < '3.11'",
     ],
-    extras_require={"test": ["pytest>=8", "dill"]},
+    extras_require={"test": [
+        "dill",  # tensorflow_datasets.testing imports it without requiring it
+        "imageio>=2.14",  # gymnasium's own robots import it
+        "pytest>=8",
+    ]},
 )
