@@ -64,7 +64,7 @@ def load_authors(prefix, datasource="miniimagenet", **given):
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A meta-trained θ, to be adapted. config: a Config. input_shape: (H, W, C). weights: θ. origin: where it is from."""
+    """A meta-trained θ, to be adapted. config: a Config. input_shape: (H, W, C). weights: θ. origin: where from."""
 
     config: settings.Config
     input_shape: tuple[int, int, int]
@@ -76,8 +76,9 @@ class Classifier:
 
         images: see above. labels: the class of each, n names (text or whole numbers) of exactly N distinct ones, in any
         order and number. The loss is the cross-entropy **summed** over the images and divided by n / N, the mean number
-        of images a class: for equal numbers the authors' (see `losses.cross_entropy`). num_steps: None for the step that
-        the paper reads its results at. inner_lr: α, None for that of the training. Raises UserError for what can't be.
+        of images a class: for equal numbers the authors' (see `losses.cross_entropy`). num_steps: None for the step
+        that the paper reads its results at. inner_lr: α, None for that of the training. Raises UserError for images,
+        labels or steps that can't be.
         """
         config = self.config
         num_steps = config.step_read if num_steps is None else num_steps
@@ -128,8 +129,8 @@ class Classifier:
 class AdaptedClassifier:
     """A classifier of N classes of one's own, as `Classifier.adapt` makes it.
 
-    weights: θ'. class_names: sorted. support: the images adapted on, uint8 or float32 [n, H, W, C]. num_steps, inner_lr:
-    how it was adapted. origin, fingerprint: of the θ that it was adapted from.
+    weights: θ'. class_names: sorted. support: the images adapted on, uint8 or float32 [n, H, W, C]. num_steps,
+    inner_lr: how it was adapted. origin, fingerprint: of the θ that it was adapted from.
     """
 
     config: settings.Config
@@ -146,9 +147,9 @@ class AdaptedClassifier:
         """(names, probabilities): an array of n class names, and float32 [n, N] in the order of `class_names`.
 
         transductive: batch norm takes its statistics from these images, as in the paper. So the prediction for an image
-        depends on which others are given with it, and one image alone, or images of one class alone, are predicted
-        badly. False: each image by itself, with the statistics of the support set. Without batch norm both are the same.
-        Raises UserError for images that can't be.
+        depends on which others are given with it; the statistics of one image, or of images of one class, are not those
+        that it was trained with. False: each image by itself, with the statistics of the support set. Without batch
+        norm both are the same. Raises UserError for images that can't be.
         """
         images = _images(images, self.config, self.input_shape)
         size = len(images) if transductive and self.config.norm == "batch_norm" else AT_A_TIME
@@ -259,7 +260,8 @@ def _read_arrays(path):
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}), expected a file that `save` wrote") from error
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be read ({reason}), expected a file that `save` wrote") from error
     except (ValueError, TypeError, AttributeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged or not an adapted classifier, expected a file that `save` wrote") from error
 
@@ -288,7 +290,7 @@ def classify_folder(classifier, folder, num_steps=None, transductive=True, expor
             f"then {names[second]:{class_width}} {100 * row[second]:5.1f} %"
         )
     together = transductive and classifier.config.norm == "batch_norm"
-    how = "normalised together, as in the paper: a prediction depends on the other images" if together else "each by itself"
+    how = "together, as in the paper: a prediction depends on the other images" if together else "each by itself"
     lines.append(
         f"{classifier.origin}; {len(labelled)} images of {len(names)} classes, {adapted.num_steps} steps of "
         f"{adapted.inner_lr:g}; {len(loose)} images classified, {how}"
@@ -326,12 +328,12 @@ def _input_shape(config):
 
 
 def _learner(config, input_shape):
-    """Of TensorFlow's own kernels: nothing to compile for a few images, and a SavedModel may leave their number open."""
+    """Of TensorFlow's own kernels: nothing to compile for a few images, and an export may leave their number open."""
     return experiment.build_learner(dataclasses.replace(config, jit=False), input_shape)[1]
 
 
 def _images(images, config, input_shape):
-    """uint8 or float32 [n, H, W, C]. Raises UserError for anything else, for no images, and for values outside [0, 1]."""
+    """uint8 or float32 [n, H, W, C]. UserError for anything else, no images, and floats outside [0, 1]."""
     if isinstance(images, (list, tuple)) and images and all(isinstance(i, (str, os.PathLike)) for i in images):
         read = sources.image_reader(config.datasource, input_shape)
         images = [read(path) for path in images]
@@ -363,9 +365,10 @@ def _classes(labels, num_images, num_classes):
         raise UserError(f"got {len(labels)} labels for {num_images} images, expected as many")
     kinds = {type(label) for label in labels}
     if kinds not in ({str}, {int}):
-        raise UserError(f"labels are {', '.join(sorted(k.__name__ for k in kinds))}, expected all text or all whole numbers")
+        got = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise UserError(f"labels are {got}, expected all text or all whole numbers")
     names = tuple(sorted(set(labels)))
     if len(names) != num_classes:
         shown = ", ".join(map(str, names[:5])) + (", …" if names[5:] else "")
-        raise UserError(f"got {len(names)} classes ({shown}), expected {num_classes}, as the classifier was trained for")
+        raise UserError(f"got {len(names)} classes ({shown}), expected {num_classes}, as in the training")
     return labels, names

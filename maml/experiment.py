@@ -71,7 +71,7 @@ class State(tf.Module):
 
 
 def restore(state, checkpoints, checkpoint):
-    """Sets `state` to a checkpoint: "best" by validation (the latest where nothing was validated), "latest", or an iteration.
+    """Sets `state` to a checkpoint: "best" by validation (the latest where nothing was), "latest", or an iteration.
 
     Returns the label for the record. Raises UserError where there is none.
     """
@@ -79,7 +79,9 @@ def restore(state, checkpoints, checkpoint):
         checkpoints.restore(checkpoint)
         return f"iteration {checkpoint}"
     if checkpoints.restore_latest() is None:
-        raise UserError(f"no checkpoint in {checkpoints.folder}: nothing is trained there yet; leave out --train=False to train")
+        raise UserError(
+            f"no checkpoint in {checkpoints.folder}: nothing is trained there yet; leave out --train=False to train"
+        )
     best, seconds = int(state.best_iteration), float(state.seconds)
     if checkpoint == "latest" or best < 0:
         return "latest"
@@ -219,7 +221,7 @@ class Run:
     # Testing
 
     def restore(self, checkpoint):
-        """Sets θ to a checkpoint as the function `restore` does, or, given a Path, to one of the authors' (`tf1_checkpoint`)."""
+        """As the function `restore`; a Path is a checkpoint of the authors' code, see `tf1_checkpoint`."""
         if isinstance(checkpoint, Path):
             for name, value in tf1_checkpoint.read(checkpoint, self.trainer.current_weights()).items():
                 self.trainer.weights[name].assign(value)

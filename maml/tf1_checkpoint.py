@@ -20,11 +20,11 @@ SETTINGS = "--datasource, --num_classes, --num_filters, --conv, --max_pool and -
 def read(prefix, theta):
     """{name: tensor}: the weights in a checkpoint of the authors' code.
 
-    prefix: what the authors' `saver.save` was given, e.g. "model59000"; the name of one of its files will do. theta: the
-    weights of the network that is expected, for their names, shapes and types. Optimiser slots, moving averages (which
-    nothing uses) and counters are left. A checkpoint of batch norm without any offset, beta, gives zeros, which is said
-    on stderr. Raises UserError for a file that can't be read, and for weights that are missing, of another shape, or of
-    a normalisation that `theta` hasn't got.
+    prefix: what the authors' `saver.save` was given, e.g. "model59000"; the name of one of its files will do. theta:
+    the weights of the network that is expected, for their names, shapes and types. Optimiser slots, moving averages
+    (which nothing uses) and counters are left. A checkpoint of batch norm without any offset, beta, gives zeros, which
+    is said on stderr. Raises UserError for a file that can't be read, and for weights that are missing, of another
+    shape, or of a normalisation that `theta` hasn't got.
     """
     prefix = _prefix(prefix)
     try:
@@ -39,7 +39,8 @@ def read(prefix, theta):
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"checkpoint {prefix} is damaged: {reason}; expected a whole TensorFlow checkpoint") from error
     if without_beta:
-        print(f"{prefix} holds no offsets of the batch norm ({names[without_beta[0]]}, …): zeros are taken", file=sys.stderr)
+        first = names[without_beta[0]]
+        print(f"{prefix} holds no offsets of the batch norm ({first}, …): zeros are taken", file=sys.stderr)
     return {name: weights.get(name, tf.zeros_like(theta[name])) for name in theta}
 
 
@@ -51,8 +52,9 @@ def _prefix(given):
     folder = Path(prefix) if os.path.isdir(prefix) else Path(prefix).parent
     there = sorted(path.stem for path in folder.glob("*.index"))
     what = "is a folder" if os.path.isdir(prefix) else "is not there"
-    found = f"one of those in {folder}: {', '.join(there[:5])}{', …' if there[5:] else ''}" if there else "as model59000"
-    raise UserError(f"checkpoint {given} {what} ({prefix}.index is missing); expected the prefix of a checkpoint, {found}")
+    found = f"one of those in {folder}: {', '.join(there[:5] + ['…'] * (len(there) > 5))}" if there else "as model59000"
+    expected = f"expected the prefix of a checkpoint, {found}"
+    raise UserError(f"checkpoint {given} {what} ({prefix}.index is missing); {expected}")
 
 
 def _names(theta):

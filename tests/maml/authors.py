@@ -1,4 +1,4 @@
-"""Checkpoints as the authors' code (cbfinn/maml at a7f45f1) writes them, by TensorFlow 1's own graph, optimiser and Saver.
+"""Checkpoints as the authors' code (cbfinn/maml at a7f45f1) writes them: TensorFlow 1's graph, optimiser and Saver.
 
 Variables are made in the order and scopes of their maml.py, so TensorFlow itself gives them their names.
 """

@@ -63,7 +63,8 @@ def test_the_variables_of_the_published_checkpoint_are_those_expected(tmp_path):
         prefix=str(tmp_path / "m"), tensor_names=list(shapes), shape_and_slices=[""] * len(shapes), tensors=values
     )
     net = networks.conv_net((84, 84, 3), 32, 5, max_pool=True, flatten=True)
-    got = {name: float(tf.reshape(w, [-1])[0]) for name, w in tf1_checkpoint.read(tmp_path / "m", net.init(0)).items()}
+    weights = tf1_checkpoint.read(tmp_path / "m", net.init(0))
+    got = {name: float(tf.reshape(w, [-1])[0]) for name, w in weights.items()}
     order = ["conv1", "conv2", "conv3", "conv4", "b1", "b2", "b3", "b4", "beta0", "beta1", "beta2", "beta3", "w5", "b5"]
     assert got == {name: float(i) for i, name in enumerate(order)}
 
@@ -82,7 +83,8 @@ def test_without_offsets_zeros_are_taken_and_that_is_said(tmp_path, capsys):
     prefix = saved(tmp_path, without=[f"beta{i}" for i in range(4)])
     expected = {name: tf.zeros_like(w) if name.startswith("beta") else w for name, w in weights_of(CONV).items()}
     assert_same(tf1_checkpoint.read(prefix, CONV.init(0)), expected)
-    assert capsys.readouterr().err == f"{prefix} holds no offsets of the batch norm (model/0/beta, …): zeros are taken\n"
+    said = capsys.readouterr().err
+    assert said == f"{prefix} holds no offsets of the batch norm (model/0/beta, …): zeros are taken\n"
 
 
 def test_with_offsets_nothing_is_said(tmp_path, capsys):
