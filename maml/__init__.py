@@ -19,6 +19,11 @@ _HOME = {
     "MetaTrainer": "meta_training",
     "Evaluator": "evaluation",
     "curve": "evaluation",
+    "AdaptedClassifier": "classifier",
+    "Classifier": "classifier",
+    "load_adapted": "classifier",
+    "load_authors": "classifier",
+    "load_run": "classifier",
 }
 __all__ = sorted(_HOME)
 

@@ -59,6 +59,43 @@ def build_learner(config, input_shape):
     return net, learner
 
 
+class State(tf.Module):
+    """What a checkpoint of a run holds. trainer: θ, Adam's moments and the iteration."""
+
+    def __init__(self, trainer):
+        super().__init__()
+        self.trainer = trainer
+        self.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by validation; -1 before the first
+        self.best_score = tf.Variable(-np.inf, dtype=tf.float64)
+        self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, over all starts
+
+
+def restore(state, checkpoints, checkpoint):
+    """Sets `state` to a checkpoint: "best" by validation (the latest where nothing was), "latest", or an iteration.
+
+    Returns the label for the record. Raises UserError where there is none.
+    """
+    if checkpoint not in ("best", "latest"):
+        checkpoints.restore(checkpoint)
+        return f"iteration {checkpoint}"
+    if checkpoints.restore_latest() is None:
+        raise UserError(
+            f"no checkpoint in {checkpoints.folder}: nothing is trained there yet; leave out --train=False to train"
+        )
+    best, seconds = int(state.best_iteration), float(state.seconds)
+    if checkpoint == "latest" or best < 0:
+        return "latest"
+    if best != int(state.trainer.iteration):
+        try:
+            checkpoints.restore(best)
+            state.seconds.assign(seconds)  # choosing the best took the whole run
+        except UserError as error:
+            print(f"{error}; taking the latest checkpoint instead", file=sys.stderr)
+            checkpoints.restore_latest()
+            return "latest"
+    return "best"
+
+
 class Run:
     """One run: its settings, its tasks, its state and its folder.
 
@@ -72,11 +109,7 @@ class Run:
         self.log = log
         net, self.learner = build_learner(config, tasks.input_shape)
         self.trainer = MetaTrainer(net.init(config.seed), config.meta_lr, config.clip)
-        self.state = tf.Module()
-        self.state.trainer = self.trainer
-        self.state.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by validation; -1 before the first
-        self.state.best_score = tf.Variable(-np.inf, dtype=tf.float64)
-        self.state.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, over all starts
+        self.state = State(self.trainer)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.state, config.to_dict())
         self.evaluator = evaluation.Evaluator(self.learner)
 
@@ -188,11 +221,7 @@ class Run:
     # Testing
 
     def restore(self, checkpoint):
-        """Sets θ to a checkpoint: "best" by validation (the latest where nothing was validated), "latest", or an iteration.
-
-        A Path is a checkpoint of the authors' code, see `tf1_checkpoint`. Returns the label for the record. Raises
-        UserError where there is none.
-        """
+        """As the function `restore`; a Path is a checkpoint of the authors' code, see `tf1_checkpoint`."""
         if isinstance(checkpoint, Path):
             for name, value in tf1_checkpoint.read(checkpoint, self.trainer.current_weights()).items():
                 self.trainer.weights[name].assign(value)
@@ -200,23 +229,7 @@ class Run:
             self.trainer.iteration.assign(int(number[0]) if number else 0)
             records.write_json(self.folder / "config.json", self.config.to_dict())
             return checkpoint.name
-        if checkpoint not in ("best", "latest"):
-            self.checkpoints.restore(checkpoint)
-            return f"iteration {checkpoint}"
-        if self.checkpoints.restore_latest() is None:
-            raise UserError(f"no checkpoint in {self.checkpoints.folder}: nothing is trained there yet; leave out --train=False to train")
-        best, seconds = int(self.state.best_iteration), float(self.state.seconds)
-        if checkpoint == "latest" or best < 0:
-            return "latest"
-        if best != self.iteration:
-            try:
-                self.checkpoints.restore(best)
-                self.state.seconds.assign(seconds)  # choosing the best took the whole run
-            except UserError as error:
-                print(f"{error}; testing the latest checkpoint instead", file=sys.stderr)
-                self.checkpoints.restore_latest()
-                return "latest"
-        return "best"
+        return restore(self.state, self.checkpoints, checkpoint)
 
     def evaluate(
         self, split, num_shots, num_queries, num_tasks, inner_lr=None, transductive=True, num_steps=TEST_STEPS

@@ -17,9 +17,8 @@ def conv3x3(x, kernel, stride):
 
 def max_pool2x2(x):
     """As `layers.max_pool2x2`."""
-    num_tasks, num_examples, *shape = x.shape
-    y = tf.nn.max_pool2d(tf.reshape(x, [num_tasks * num_examples, *shape]), 2, 2, "VALID")
-    return tf.reshape(y, [num_tasks, num_examples, *y.shape[1:]])
+    y = tf.nn.max_pool2d(tf.reshape(x, [-1, *x.shape[2:]]), 2, 2, "VALID")
+    return tf.reshape(y, [x.shape[0], layers.num_examples(x), *y.shape[1:]])
 
 
 def batch_norm(x, beta, num_reference=None):

@@ -8,6 +8,11 @@ differentiated any number of times, compiled by XLA or not, in float32 or float6
 import tensorflow as tf
 
 
+def num_examples(x):
+    """n of x [M, n, ...]: a number, or a scalar tensor where it is left open, as in an exported model."""
+    return tf.shape(x)[1] if x.shape[1] is None else x.shape[1]
+
+
 def dense(x, weight):
     """x [M, n, C], weight [M, C, F] -> [M, n, F]."""
     return tf.matmul(x, weight)
@@ -58,8 +63,9 @@ def batch_norm(x, beta, num_reference=None):
     normalised by itself, don't see one another.
     """
     rows = tf.reshape(x, [x.shape[0], -1, x.shape[-1]])  # one reduction over rows; XLA is slower on three axes
-    reference = rows if num_reference is None else rows[:, : num_reference * (rows.shape[1] // x.shape[1])]
-    return tf.reshape(_standardise(rows, [1], BATCH_NORM_EPSILON, reference) + beta[:, None, :], x.shape)
+    reference = rows if num_reference is None else rows[:, : num_reference * x.shape[2:-1].num_elements()]
+    y = _standardise(rows, [1], BATCH_NORM_EPSILON, reference) + beta[:, None, :]
+    return tf.reshape(y, [x.shape[0], num_examples(x), *x.shape[2:]])
 
 
 def layer_norm(x, gamma, beta):

@@ -51,7 +51,7 @@ def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
         return weights
 
     def forward(weights, x, num_reference=None):
-        hidden = tf.reshape(x, [x.shape[0], x.shape[1], dim_input])
+        hidden = tf.reshape(x, [x.shape[0], layers.num_examples(x), dim_input])
         for i in range(1, len(sizes) - 1):
             hidden = layers.dense(hidden, weights[f"w{i}"])
             hidden = tf.nn.relu(_normalise(norm, layers, hidden, weights, i, num_reference))
@@ -71,7 +71,8 @@ def conv_net(
     averaged over space (Omniglot, initialised normal(0, 1), `tf.random_normal`'s default). Convolutions: Xavier
     uniform, biases 0. All as in the authors' maml.py, construct_conv_weights and forward_conv.
     xla: whether `forward` is for compilation by XLA, which is faster where a task's maps fit the processor's cache
-    (Omniglot), or made of TensorFlow's own kernels, faster beyond (miniImagenet) and not to be compiled.
+    (Omniglot), or made of TensorFlow's own kernels, faster beyond (miniImagenet) and not to be compiled. Only the
+    latter leaves the number of examples open in a graph.
     """
     _check_norm(norm)
     height, width, channels = input_shape
@@ -98,14 +99,14 @@ def conv_net(
     form = layers if xla else kernels
 
     def forward(weights, x, num_reference=None):
-        hidden = tf.reshape(x, [x.shape[0], x.shape[1], height, width, channels])
+        hidden = tf.reshape(x, [x.shape[0], layers.num_examples(x), height, width, channels])
         for i in range(1, 5):
             hidden = form.conv3x3(hidden, weights[f"conv{i}"], stride=1 if max_pool else 2)
             hidden = _normalise(norm, form, hidden, weights, i, num_reference)
             # Pooling and ReLU may change places: the larger of four is positive where one is. A quarter of the work.
             hidden = tf.nn.relu(form.max_pool2x2(hidden) if max_pool else hidden)
         if flatten:
-            hidden = tf.reshape(hidden, [x.shape[0], x.shape[1], features])
+            hidden = tf.reshape(hidden, [x.shape[0], layers.num_examples(x), features])
         else:
             hidden = tf.reduce_mean(hidden, axis=[2, 3])
         return layers.add_bias(layers.dense(hidden, weights["w5"]), weights["b5"])

@@ -289,7 +289,7 @@ def test_choosing_the_best_took_the_whole_run(with_best_20):
 def test_a_damaged_best_gives_way_to_the_latest(with_best_20, capsys):
     os.remove(with_best_20.checkpoints.folder / "iteration_00000020" / "state.index")
     assert with_best_20.restore("best") == "latest" and with_best_20.iteration == 40
-    assert "testing the latest checkpoint instead" in capsys.readouterr().err
+    assert "taking the latest checkpoint instead" in capsys.readouterr().err
 
 
 def test_where_nothing_was_validated_the_latest_is_tested(tmp_path):

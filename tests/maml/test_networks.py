@@ -162,3 +162,19 @@ def test_an_unknown_normalisation_is_refused():
 def test_images_too_small_for_four_max_pools_are_refused():
     with pytest.raises(ValueError, match="16x16, got 15x28"):
         networks.conv_net((15, 28, 1), 8, 5, max_pool=True)
+
+
+@pytest.mark.parametrize("num_reference", [None, 2])
+@pytest.mark.parametrize("norm", networks.NORMS)
+@pytest.mark.parametrize("kind", ["dense", "strided", "max-pool"])
+def test_a_graph_of_tensorflows_own_kernels_may_leave_the_number_of_examples_open(kind, norm, num_reference):
+    shape, options = KINDS[kind]
+    if options is None:
+        net = networks.dense_net(shape[0], (7, 5), OUTPUTS, norm)
+    else:
+        net = networks.conv_net(shape, 3, OUTPUTS, norm, xla=False, **options)
+    weights = inner_loop.per_task(random_weights(net, dtype=tf.float32), 1)
+    graph = tf.function(lambda x: net.forward(weights, x, num_reference), [tf.TensorSpec([1, None, *shape])])
+    for n in (3, 5):
+        x = tf.constant(np.random.default_rng(n).normal(size=(1, n, *shape)), tf.float32)
+        assert_close(graph(x), net.forward(weights, x, num_reference), 1e-5)
