@@ -183,7 +183,8 @@ def settings():
         raise UserError(f"transductive=False goes with batch_norm, got {config.norm}: there a query never sees the others")
     if not FLAGS.transductive and not config.classification:
         raise UserError(f"transductive=False goes with images, got {config.datasource}")
-    given["dataset"] = sources.dataset_name(config.datasource, FLAGS.data_path)
+    dataset = sources.dataset_name(config.datasource, FLAGS.data_path)
+    given["dataset"] = None if dataset == config.datasource else dataset
     config = resolve(FLAGS.datasource, **given)
     return settle(config, given, FLAGS.logdir, FLAGS.train, FLAGS.resume, imported=FLAGS.checkpoint is not None)
 

@@ -29,7 +29,6 @@ class Config:
     """Everything that decides what a training run computes. The paper's symbol stands first where it has one."""
 
     datasource: str  # where the tasks come from
-    dataset: str  # what is there, which names the results: the data source itself, unless it takes several sets of images
     baseline: str | None = None  # "oracle": the sinusoid's inputs carry amplitude and phase
     num_classes: int = 5  # N, ways of a classification task
     pretrain_iterations: int = 0  # steps on the un-adapted loss, before the meta-training
@@ -46,6 +45,7 @@ class Config:
     max_pool: bool = False  # max-pooling instead of strided convolutions
     stop_grad: bool = False  # first order: drop the second derivatives
     clip: float | None = None  # each entry of the meta-gradient is cut to ±clip
+    dataset: str | None = None  # what the images are and results are called, where not as the data source
     image_size: int | None = None  # side of the images of a folder, in pixels
     channels: int | None = None  # of the images of a folder: 1 grey, 3 colour
     split: str | None = None  # how a folder's classes are divided: "train,val,test" fractions
@@ -112,7 +112,7 @@ class Config:
     @property
     def experiment(self):
         """Name of the run folder: data, task, and what makes it another method than the paper's MAML."""
-        name = self.dataset
+        name = self.dataset or self.datasource
         name += f"_{self.num_classes}way" if self.classification else ""
         name += f"_{self.update_batch_size}shot"
         if self.baseline == "oracle":
@@ -138,7 +138,7 @@ class Config:
         """Whether a published number may stand beside the result: the paper's settings, however many iterations."""
         paper = {"meta_lr": Config.meta_lr, "num_filters": Config.num_filters, "clip": None, "max_pool": False}
         paper |= preset(self.datasource, self.num_classes, self.update_batch_size)
-        paper |= {"dataset": self.datasource}
+        paper |= {"dataset": None}
         if self.photographs and self.update_batch_size == 5 and self.meta_batch_size == 4:
             paper["meta_batch_size"] = 4  # [C] main.py, usage; [P] A.1 says 2
         iterations = (*FREE_TO_CHANGE, "step_read")
@@ -198,10 +198,9 @@ def preset(datasource, num_classes, update_batch_size):
     raise UserError(f"datasource is {datasource!r}, expected one of {', '.join(SOURCES)}")
 
 
-def resolve(datasource, dataset=None, **given):
+def resolve(datasource, **given):
     """A Config: what is given, and the paper's value for whatever is None. Unknown names raise TypeError.
 
-    dataset: see `Config`; None for the data source's own name.
     Raises UserError for a value that can't be, and for a setting that means nothing for the data source or network.
     """
     given = {name: value for name, value in given.items() if value is not None}
@@ -215,7 +214,7 @@ def resolve(datasource, dataset=None, **given):
     settings.pop("step_read")
     if given.get("conv") is False:
         settings.pop("max_pool", None)
-    config = Config(datasource=datasource, dataset=dataset or datasource, **{**settings, **given})
+    config = Config(datasource=datasource, **{**settings, **given})
     if config.baseline == "oracle":  # [C] main.py: the oracle is trained without adaptation, for as long
         config = dataclasses.replace(
             config, pretrain_iterations=config.total_iterations, metatrain_iterations=0
@@ -226,10 +225,9 @@ def resolve(datasource, dataset=None, **given):
 def from_dict(record, origin):
     """The Config written by `to_dict`. Raises UserError, naming `origin`, on unknown or missing names or wrong values.
 
-    Names in FREE_TO_CHANGE and those that are None by default may be missing, and `dataset`, which is then `datasource`.
+    Names in FREE_TO_CHANGE and those that are None by default may be missing.
     """
     fields = {f.name: f.default for f in dataclasses.fields(Config)}
-    record = {"dataset": record.get("datasource"), **record}
     missing = {name for name in set(fields) - set(record) if name not in FREE_TO_CHANGE and fields[name] is not None}
     if odd := sorted(set(record) - set(fields) | missing):
         raise UserError(f"{origin}: these settings are unknown or missing: {', '.join(odd)}")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import authors
 import numpy as np
 import pytest
 from absl.testing import flagsaver
@@ -16,7 +17,7 @@ import main
 from data_generators import omniglot, sources
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
-from maml import config, experiment
+from maml import config, experiment, networks, records
 
 ROOT = Path(__file__).parents[1]
 INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}
@@ -80,18 +81,34 @@ AUTHORS = {
         {"num_classes": 20, "metatrain_iterations": 40000, "meta_batch_size": 16, "update_batch_size": 1,
          "update_lr": 0.1, "num_updates": 5},
     ),
+    "--datasource=miniimagenet --metatrain_iterations=60000 --meta_batch_size=4 --update_batch_size=1 --update_lr=0.01 "
+    "--num_updates=5 --num_classes=5 --logdir=logs/miniimagenet1shot/ --num_filters=32 --max_pool=True": (
+        "logs/miniimagenet1shot/miniimagenet_5way_1shot/seed_1",
+        {"meta_batch_size": 4, "query_batch_size": 15, "clip": 10.0, "max_pool": True, "is_papers": True},
+    ),
+    "--datasource=miniimagenet --metatrain_iterations=60000 --meta_batch_size=4 --update_batch_size=5 --update_lr=0.01 "
+    "--num_updates=5 --num_classes=5 --logdir=logs/miniimagenet5shot/ --num_filters=32 --max_pool=True": (
+        "logs/miniimagenet5shot/miniimagenet_5way_5shot/seed_1",
+        {"meta_batch_size": 4, "query_batch_size": 15, "update_batch_size": 5, "is_papers": True},
+    ),
 }  # fmt: skip
 
 
+@pytest.fixture
+def miniimagenet(monkeypatch):
+    """As if its data were there."""
+    monkeypatch.setattr(sources, "dataset_name", lambda datasource, _: datasource)
+
+
 @pytest.mark.parametrize("command", AUTHORS)
-def test_the_authors_command_has_the_authors_settings(command):
+def test_the_authors_command_has_the_authors_settings(command, miniimagenet):
     resolved, _ = call(command, main.settings)
     expected = AUTHORS[command][1]
     assert {name: getattr(resolved, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("command", AUTHORS)
-def test_the_authors_command_has_a_run_folder(command):
+def test_the_authors_command_has_a_run_folder(command, miniimagenet):
     assert call(command, main.settings)[1] == Path(AUTHORS[command][0])
 
 
@@ -237,6 +254,71 @@ def test_a_report_of_runs(logdir):
     assert "sinusoid_10shot" in (logdir / "README.md").read_text(encoding="utf-8")
 
 
+# One's own images
+
+
+FOLDER = (
+    "--datasource=folder --data_path=photos --image_size=16 --channels=1 --num_classes=2 --split=0.4,0.3,0.3 --num_filters=3 "
+    "--metatrain_iterations=20 --meta_batch_size=2 --query_batch_size=1 --num_updates=1 --eval_tasks=3 --nolog --cache_dir=cache"
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder to work in: photos/ of seven classes of three images, and a run trained on it in results/."""
+    folder = tmp_path_factory.mktemp("work")
+    rng = np.random.default_rng(0)
+    for name in "abcdefg":
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(256, size=(20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, value in INTERVALS.items():
+            patch.setattr(experiment, name, value)
+        assert call(FOLDER) == 0
+    return folder
+
+
+def test_a_folder_of_images_is_trained_and_tested_on(photos):
+    run = photos / "results" / "folder_photos_2way_1shot" / "seed_1"
+    assert (run / "adaptation_test_1shot_1query.csv").exists() and (run / "adaptation_curve.png").exists()
+
+
+def test_one_query_at_a_time_stands_beside_the_headline(photos, monkeypatch, capsys):
+    monkeypatch.chdir(photos)
+    assert call(f"{FOLDER} --train=False --test_set --transductive=False") == 0
+    assert "one query at a time" in capsys.readouterr().out.splitlines()[-1]
+    run = photos / "results" / "folder_photos_2way_1shot" / "seed_1"
+    evaluations = records.read_json(run / "summary.json")["evaluations"]
+    assert [(e["transductive"], e["file"]) for e in evaluations] == [
+        (True, "adaptation_test_1shot_1query.csv"), (False, "adaptation_test_1shot_1query_one_at_a_time.csv"),
+    ]  # fmt: skip
+
+
+def test_a_run_is_adapted_to_a_folder_from_the_shell(photos, monkeypatch, capsys, tmp_path):
+    for place in ("ants/1.png", "bees/1.png", "x.png", "y.png"):
+        (tmp_path / "task" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "task" / place).write_bytes((photos / "photos" / "a" / "0.png").read_bytes())
+    run = photos / "results" / "folder_photos_2way_1shot" / "seed_1"
+    assert not call(f"--adapt=task --run={run} --export=model")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("%")] == ["x.png", "y.png"]
+    assert (tmp_path / "model" / "saved_model.pb").exists()
+
+
+def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, monkeypatch, capsys, tmp_path):
+    net = networks.conv_net((16, 16, 1), 3, 2, max_pool=True, flatten=True, xla=False)
+    authors.save(tmp_path / "model59000", net.init(0))
+    monkeypatch.chdir(photos)
+    assert call(f"{FOLDER} --train=False --test_set --checkpoint={tmp_path / 'model59000'}") == 0
+    assert "model59000 checkpoint (iteration 59,000)" in capsys.readouterr().out.splitlines()[-1]
+    assert (photos / "results" / "folder_photos_2way_1shot_imported" / "seed_1" / "summary.json").exists()
+    line = refused(capsys, f"{FOLDER} --num_filters=4 --train=False --test_set --checkpoint={tmp_path / 'model59000'}")
+    assert "model/conv1 is [3, 3, 1, 3] in the checkpoint" in line and "expected [3, 3, 1, 4]" in line
+
+
 # Bad input: one line, exit code 2, nothing written
 
 
@@ -249,7 +331,7 @@ def test_a_report_of_runs(logdir):
         ("--conv=maybe", "flag --conv=maybe: expected true or false"),
         ("--eval_tasks", "Missing value for flag --eval_tasks"),
         ("--test_set True", "unexpected 'True', expected only flags"),
-        ("--datasource=mnist", "datasource is 'mnist', expected one of sinusoid, omniglot, glyphs"),
+        ("--datasource=mnist", "datasource is 'mnist', expected one of sinusoid, omniglot, miniimagenet, folder, glyphs"),
         ("--norm=foo", "norm is 'foo', expected one of batch_norm, layer_norm, None"),
         ("--baseline=foo", "baseline is 'foo', expected oracle"),
         ("--datasource=omniglot --num_classes=-5", "num_classes is -5, expected at least 2"),
@@ -270,6 +352,20 @@ def test_a_report_of_runs(logdir):
         ("--data_path=.", "data_path given, but sinusoid reads no files"),
         ("--datasource=glyphs --data_path=.", "data_path given, but glyphs reads no files"),
         ("--datasource=omniglot --conv=False --max_pool", "max_pool goes with conv"),
+        ("--datasource=miniimagenet", "no miniImagenet in $MAML_DATA (not set)"),
+        ("--datasource=miniimagenet --data_path=nowhere", "--data_path nowhere is not there; expected train.csv"),
+        ("--datasource=miniimagenet --image_size=64", "image_size given, but miniimagenet settles that itself"),
+        ("--datasource=folder", "the folder source needs --data_path; expected a folder of class folders"),
+        ("--datasource=folder --data_path=nowhere", "--data_path nowhere is not there; expected a folder of class folders"),
+        ("--datasource=folder --data_path=. --split=half", "split is 'half', expected three fractions that sum to 1"),
+        ("--checkpoint=model59000", "checkpoint given, which is for testing; expected --train=False with it"),
+        ("--train=False --checkpoint=a --test_iter=1", "checkpoint and test_iter given, expected one of them"),
+        ("--transductive=False", "transductive=False goes with batch_norm, got None"),
+        ("--transductive=False --norm=batch_norm", "transductive=False goes with images, got sinusoid"),
+        ("--adapt=photos", "adapt needs a classifier: expected either --run=<run folder> or --checkpoint="),
+        ("--adapt=photos --run=a --checkpoint=b", "adapt needs a classifier: expected either"),
+        ("--adapt=photos --run=nowhere", "no run in nowhere, expected a run folder"),
+        ("--benchmark --datasource=glyphs", "benchmark measures omniglot or miniimagenet, got --datasource=glyphs"),
         ("--train=False", "no run in results/sinusoid_10shot/seed_1: nothing to test"),
         ("--report", "no tested run in results, expected <experiment>/seed_<seed>/summary.json in it"),
         ("--datasource=omniglot --data_path=nowhere", "--data_path nowhere is not there; expected images_background.zip"),
@@ -387,4 +483,4 @@ def test_bad_settings_are_refused_before_tensorflow_is_imported():
     program += "sys.exit(code if 'tensorflow' not in sys.modules else 99)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(main.__file__).parent)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: datasource is 'mnist', expected one of sinusoid, omniglot, glyphs"]
+    assert done.stderr.splitlines() == ["error: datasource is 'mnist', expected one of sinusoid, omniglot, miniimagenet, folder, glyphs"]

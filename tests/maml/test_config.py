@@ -33,8 +33,23 @@ from maml.config import Config, check_same, from_dict, resolve
             {"datasource": "omniglot", "conv": False},
             {"num_updates": 1, "update_lr": 0.4, "meta_batch_size": 32, "norm": "batch_norm", "step_read": 3},
         ),
+        (
+            {"datasource": "miniimagenet"},
+            {"num_classes": 5, "update_batch_size": 1, "query_batch_size": 15, "num_updates": 5, "update_lr": 0.01,
+             "meta_batch_size": 4, "metatrain_iterations": 60000, "meta_lr": 0.001, "norm": "batch_norm",
+             "num_filters": 32, "max_pool": True, "clip": 10.0, "step_read": 10, "image_size": None},
+        ),
+        (
+            {"datasource": "miniimagenet", "update_batch_size": 5},
+            {"update_batch_size": 5, "query_batch_size": 15, "meta_batch_size": 2, "num_updates": 5, "step_read": 10},
+        ),
+        (
+            {"datasource": "folder"},
+            {"num_filters": 32, "max_pool": True, "image_size": 84, "channels": 3, "fractions": (0.64, 0.16, 0.2),
+             "split_seed": 0, "step_read": 10},
+        ),
     ],
-    ids=["sinusoid", "5-way", "20-way", "dense"],
+    ids=["sinusoid", "5-way", "20-way", "dense", "miniImagenet", "miniImagenet 5-shot", "folder"],
 )  # fmt: skip
 def test_the_papers_settings(given, expected):
     got = resolve(**given)
@@ -62,6 +77,10 @@ def test_the_oracle_is_trained_without_adaptation_for_as_long():
         ({"datasource": "omniglot", "stop_grad": True}, "omniglot_5way_1shot_first_order"),
         ({"datasource": "omniglot", "norm": "None"}, "omniglot_5way_1shot_no_norm"),
         ({"datasource": "glyphs", "max_pool": True}, "glyphs_5way_1shot_max_pool"),
+        ({"datasource": "miniimagenet", "stop_grad": True}, "miniimagenet_5way_1shot_first_order"),
+        ({"datasource": "miniimagenet", "max_pool": False}, "miniimagenet_5way_1shot_strided"),
+        ({"datasource": "miniimagenet", "conv": False}, "miniimagenet_5way_1shot_dense"),
+        ({"datasource": "miniimagenet", "dataset": "tiny_imagenet"}, "tiny_imagenet_5way_1shot"),
     ],
 )
 def test_each_method_has_a_folder_of_its_own(given, name):
@@ -71,7 +90,13 @@ def test_each_method_has_a_folder_of_its_own(given, name):
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"datasource": "mnist"}, "datasource is 'mnist', expected one of sinusoid, omniglot, glyphs"),
+        ({"datasource": "mnist"}, "datasource is 'mnist', expected one of sinusoid, omniglot, miniimagenet, folder, glyphs"),
+        ({"image_size": 84}, "image_size given, but omniglot settles that itself; expected --datasource=folder"),
+        ({"datasource": "folder", "image_size": 8}, "image_size is 8, expected at least 16 for four max-pools"),
+        ({"datasource": "folder", "image_size": 0, "max_pool": False}, "image_size is 0, expected at least 1"),
+        ({"datasource": "folder", "channels": 2}, "channels is 2, expected 1 (grey) or 3 (colour)"),
+        ({"datasource": "folder", "split": "0.5,0.5"}, "split is '0.5,0.5', expected three fractions that sum to 1"),
+        ({"datasource": "folder", "split": "0.9,0.2,-0.1"}, "split is '0.9,0.2,-0.1', expected three fractions"),
         ({"norm": "foo"}, "norm is 'foo', expected one of batch_norm, layer_norm, None"),
         ({"baseline": "foo"}, "baseline is 'foo', expected oracle"),
         ({"baseline": "oracle"}, "baseline oracle goes with datasource sinusoid only, got omniglot"),
@@ -113,7 +138,7 @@ def test_unknown_names_raise():
         resolve("omniglot", num_clases=5)
 
 
-@pytest.mark.parametrize("source", config.DATASOURCES)
+@pytest.mark.parametrize("source", config.SOURCES)
 def test_the_way_through_json_and_back(source):
     there = resolve(source)
     assert from_dict(json.loads(json.dumps(there.to_dict())), "config.json") == there
@@ -162,6 +187,16 @@ def test_a_setting_is_never_changed_in_place():
                                    {"metatrain_iterations": 10, "tasks_per_chunk": 4}, {"update_batch_size": 5}])  # fmt: skip
 def test_a_published_cell_may_stand_beside_the_papers_settings(given):
     assert config.resolve("omniglot", **given).is_papers
+
+
+@pytest.mark.parametrize("size, papers", [(2, True), (4, True), (8, False)])
+def test_the_papers_and_the_authors_meta_batch_of_miniimagenet_5_shot_both_count(size, papers):
+    """[P] A.1 says 2, the authors' main.py 4."""
+    assert config.resolve("miniimagenet", update_batch_size=5, meta_batch_size=size).is_papers == papers
+
+
+def test_a_stand_in_is_not_the_papers():
+    assert not config.resolve("miniimagenet", dataset="tiny_imagenet").is_papers
 
 
 @pytest.mark.parametrize("given", [{"update_lr": 0.1}, {"num_filters": 32}, {"norm": "layer_norm"}, {"max_pool": True},
