@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from test_layers import derivatives, normal
-from toys import assert_close
+from toys import OUTPUTS, assert_close, network, random_episode, random_weights
 
-from maml import kernels, layers, networks
+from maml import kernels, layers, losses, networks
 from maml.meta_training import Learner
 
 M, N, C, F = 2, 3, 4, 5
@@ -69,3 +69,22 @@ def test_the_network_of_kernels_is_the_compiled_one(norm, max_pool):
     weights = {name: tf.stack([w, w + 0.1 * normal(*w.shape, seed=1)]) for name, w in theirs.init(0).items()}
     x = normal(M, N, 17, 19, 2)
     assert_close(ours.forward(weights, x), theirs.forward(weights, x), 1e-12)
+
+
+@pytest.mark.parametrize("num_updates", [1, 3])
+def test_the_meta_gradient_through_kernels_is_that_of_the_layers(num_updates):
+    """Compiled chunk by chunk in float32 against the layers' in float64: rounding, some dozen layers deep and back."""
+
+    def learner(dtype, xla):
+        net = networks.conv_net((16, 16, 1), 3, OUTPUTS, max_pool=True, flatten=True, xla=xla, dtype=dtype)
+        loss = losses.cross_entropy(2)
+        return Learner(net.forward, loss, 0.05, num_updates, is_adapted=networks.is_adapted, tasks_per_chunk=1, jit=xla)
+
+    weights = random_weights(network("max-pool", "batch_norm"))
+    episode = random_episode("max-pool", 5, "cross_entropy")
+    _, expected = learner(tf.float64, True).meta_gradient(weights, episode)
+    weights, episode = tf.nest.map_structure(lambda t: tf.cast(t, tf.float32), (weights, episode))
+    _, got = tf.function(learner(tf.float32, False).compiled_meta_gradient())(weights, episode)
+    largest = max(np.abs(g).max() for g in expected.values())
+    for name in expected:
+        assert np.abs(got[name].numpy() - expected[name].numpy()).max() < 2e-5 * largest, name
