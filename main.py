@@ -88,6 +88,9 @@ CONFIG_FLAGS = (
     "num_filters conv max_pool stop_grad seed clip image_size channels split split_seed tasks_per_chunk iterations_per_call jit"
 ).split()
 
+# Those whose value in training has a flag of its own, train_….
+SETTINGS_WITH_TWO_FLAGS = ("update_batch_size", "update_lr")
+
 
 def parse_flags(argv):
     """Sets FLAGS; one line on stderr and exit code 2 where absl would print a page of help and exit with 1."""
@@ -171,10 +174,12 @@ def settings():
     given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
     if given["baseline"] == "None":
         given["baseline"] = None
-    for name in ("update_batch_size", "update_lr"):
+    for name in SETTINGS_WITH_TWO_FLAGS:
         in_training = getattr(FLAGS, f"train_{name}")
         given[name] = getattr(FLAGS, name) if in_training == -1 else in_training
     config = resolve(FLAGS.datasource, **given)
+    if stray := [name for name in ("run", "adapt_steps", "export") if getattr(FLAGS, name) is not None]:
+        raise UserError(f"{', '.join(stray)} given without adapt, expected --adapt=<folder> with it")
     if FLAGS.data_path and config.datasource not in READS_FILES:
         raise UserError(f"data_path given, but {config.datasource} reads no files; expected one of {', '.join(READS_FILES)}")
     if FLAGS.checkpoint and FLAGS.train:
@@ -221,12 +226,15 @@ def adapt():
 
     if (FLAGS.run is None) == (FLAGS.checkpoint is None):
         raise UserError("adapt needs a classifier: expected either --run=<run folder> or --checkpoint=<authors' checkpoint>")
+    settled = ("datasource", *CONFIG_FLAGS, *SETTINGS_WITH_TWO_FLAGS, "test_iter")
+    if FLAGS.run is not None and (odd := [name for name in settled if FLAGS[name].present]):
+        raise UserError(f"{', '.join(odd)} given, but the run has its own settings; expected --run without them")
     from maml import classifier
 
     if FLAGS.run is not None:
         trained = classifier.load_run(FLAGS.run)
     else:
-        given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
+        given = {name: getattr(FLAGS, name) for name in (*CONFIG_FLAGS, *SETTINGS_WITH_TWO_FLAGS)}
         trained = classifier.load_authors(FLAGS.checkpoint, FLAGS.datasource, **given)
     print(classifier.classify_folder(trained, FLAGS.adapt, FLAGS.adapt_steps, FLAGS.transductive, FLAGS.export))
 

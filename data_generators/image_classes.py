@@ -64,6 +64,10 @@ class ImageTasks:
         self.rotate = rotate
         self._sizes = {split: np.diff(classes.offsets) for split, classes in splits.items()}
 
+    def contents(self):
+        """{split: {class: how many images}}."""
+        return {split: dict(zip(self.splits[split].names, sizes.tolist())) for split, sizes in self._sizes.items()}
+
     def check(self, split, num_shots, num_queries):
         """Raises UserError unless `split` has N classes, each with K + Q images."""
         if split not in self.splits:

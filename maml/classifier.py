@@ -185,7 +185,7 @@ class AdaptedClassifier:
         Signatures, of `images`, float32 pixels [n, H, W, C] from 0 to 1 for any n: "serving_default" predicts as
         `predict`, the images together; "one_at_a_time" each by itself, as `predict(…, transductive=False)`. Both return
         `probabilities`, float32 [n, N], and `class_names`, N texts in their order. Raises UserError if the folder isn't
-        empty.
+        empty or can't be written.
         """
         folder = Path(os.path.abspath(folder))
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -208,10 +208,15 @@ class AdaptedClassifier:
         shutil.rmtree(unfinished, ignore_errors=True)
         # Nothing but predictions is exported: not the gradients of the kernels.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(module, str(unfinished), signatures, options)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(unfinished, folder)
+        try:
+            tf.saved_model.save(module, str(unfinished), signatures, options)
+            if folder.exists():
+                folder.rmdir()
+            os.replace(unfinished, folder)
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(f"can't write {folder} ({error}), expected a place that may be written to") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 _ABOUT = ("class_names", "num_steps", "inner_lr", "origin", "fingerprint")  # of an AdaptedClassifier, written as json

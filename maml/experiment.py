@@ -14,6 +14,7 @@ import tensorflow as tf
 import tqdm
 
 from data_generators.errors import UserError
+from data_generators.streams import SPLITS
 from maml import evaluation, losses, networks, records, tf1_checkpoint
 from maml.checkpoints import Checkpoints
 from maml.meta_training import Learner, MetaTrainer
@@ -22,6 +23,7 @@ METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_
 CHECKPOINT_EVERY = 1000  # iterations between checkpoints and validations (authors' SAVE_INTERVAL)
 VALIDATION_TASKS = 600
 EVALUATION_SEED = 1  # the same test tasks for every run and method (authors' test() seeds with 1 as well)
+CLASSES = "classes.json"  # in the run folder: {split: {class: how many images}} of the training
 TEST_STEPS = 10  # inner steps at test (authors' test_num_updates)
 
 
@@ -124,7 +126,7 @@ class Run:
 
         resume: False starts anew; the old folder is set aside as <folder>.old-1, -2, … Returns True if it got there,
         False if Ctrl-C stopped it (saved first). Raises UserError when a loss or a gradient is no longer finite; the
-        last checkpoint is then the last good one.
+        last checkpoint is then the last good one; and when the data are not those that the run began with.
         """
         config, total = self.config, self.config.total_iterations
         for split, queries in (("train", config.query_batch_size), ("val", config.update_batch_size)):
@@ -137,7 +139,10 @@ class Run:
                 f"{self.folder} is trained to iteration {self.iteration} already, expected no more than the {total} asked "
                 "for; --train=False --test_iter=… tests an earlier checkpoint"
             )
+        self._check_resumed_data()
         records.write_json(self.folder / "config.json", config.to_dict())
+        if config.dataset is not None:
+            records.write_json(self.folder / CLASSES, self.tasks.contents())
         records.truncate_table(self.folder / "metrics.csv", self.iteration)
         if self.iteration >= total:
             return True
@@ -218,6 +223,37 @@ class Run:
                     tf.summary.scalar(name, value)
             writer.flush()
 
+    # Data that may have changed since the training. CLASSES is written for those that their name alone doesn't settle.
+
+    def _recorded_classes(self):
+        path = self.folder / CLASSES
+        return records.read_json(path) if path.exists() else None
+
+    def _check_resumed_data(self):
+        """Raises UserError if the classes, or the number of their images, are not those that the run began with."""
+        there = self._recorded_classes()
+        if not self.iteration or there is None or there == (here := self.tasks.contents()):
+            return
+        split = next(split for split in here if here[split] != there.get(split))
+        pairs = set(there.get(split, {}).items()) ^ set(here[split].items())
+        raise UserError(
+            f"{self.folder} was trained on other data: the {split} split differs by {min(pairs)[0]!r}; "
+            "expected the same classes of as many images, another --logdir, or --resume=False to train anew"
+        )
+
+    def _check_unseen(self, split):
+        """Raises UserError if a class of `split` was in a split before it, trained or chosen on, when the run was made."""
+        there = self._recorded_classes()
+        if there is None:
+            return
+        here = self.tasks.contents()[split]
+        for earlier in itertools.takewhile(lambda name: name != split, SPLITS):
+            if seen := sorted(here.keys() & there.get(earlier, {}).keys()):
+                raise UserError(
+                    f"{len(seen)} classes of the {split} split, the first {seen[0]!r}, were in the {earlier} split when "
+                    f"{self.folder} was trained; expected classes that the run has not seen"
+                )
+
     # Testing
 
     def restore(self, checkpoint):
@@ -234,8 +270,12 @@ class Run:
     def evaluate(
         self, split, num_shots, num_queries, num_tasks, inner_lr=None, transductive=True, num_steps=TEST_STEPS
     ):
-        """Adapts the restored θ to `num_tasks` tasks of a split. Returns an `evaluation.Adaptation`."""
+        """Adapts the restored θ to `num_tasks` tasks of a split. Returns an `evaluation.Adaptation`.
+
+        Raises UserError where the split lacks images, or holds classes that the run was trained on.
+        """
         self.tasks.check(split, num_shots, num_queries)
+        self._check_unseen(split)
         learner = self.learner
         if self.config.classification and num_shots != self.config.update_batch_size:
             learner = dataclasses.replace(learner, loss=losses.cross_entropy(num_shots))

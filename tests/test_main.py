@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -308,6 +309,58 @@ def test_a_run_is_adapted_to_a_folder_from_the_shell(photos, monkeypatch, capsys
     assert (tmp_path / "model" / "saved_model.pb").exists()
 
 
+@pytest.fixture
+def changed(photos, monkeypatch, tmp_path):
+    """(folder, classes of each split in the training): copies of photos/ and results/, to be changed."""
+    for name in ("photos", "results"):
+        shutil.copytree(photos / name, tmp_path / name)
+    run = tmp_path / "results" / "folder_photos_2way_1shot" / "seed_1"
+    splits = {split: list(classes) for split, classes in records.read_json(run / "classes.json").items()}
+    assert sorted(name for names in splits.values() for name in names) == list("abcdefg")
+    return tmp_path, splits
+
+
+@pytest.mark.parametrize("change", ["a class more", "an image less"])
+def test_a_run_on_data_that_have_changed_since_is_not_resumed(changed, capsys, change):
+    folder, splits = changed
+    if change == "a class more":
+        shutil.copytree(folder / "photos" / "a", folder / "photos" / "h")
+    else:
+        (folder / "photos" / splits["val"][0] / "2.png").unlink()
+    before = contents(folder / "results")
+    line = refused(capsys, f"{FOLDER} --metatrain_iterations=21")
+    assert "seed_1 was trained on other data: the " in line and "expected the same classes of as many images" in line
+    assert change == "a class more" or f"the val split differs by '{splits['val'][0]}'" in line
+    assert contents(folder / "results") == before
+
+
+def as_split_folders(folder, **classes):
+    """Makes photos/ anew, of train/, val/ and test/ with these classes."""
+    for split, names in classes.items():
+        for name in names:
+            shutil.copytree(folder / "photos" / "a", folder / "new" / split / name)
+    shutil.rmtree(folder / "photos")
+    (folder / "new").rename(folder / "photos")
+
+
+@pytest.mark.parametrize("seen_in, tested", [("train", "test"), ("val", "test"), ("train", "val")])
+def test_a_run_is_not_tested_on_classes_it_has_seen(changed, capsys, seen_in, tested):
+    folder, splits = changed
+    seen = min(splits[seen_in])
+    others = [split for split in ("train", "val", "test") if split != tested]
+    as_split_folders(folder, **{tested: [seen, "x"], others[0]: ["s", "t"], others[1]: ["u", "v"]})
+    before = contents(folder / "results")
+    line = refused(capsys, f"{FOLDER} --train=False --test_set={tested == 'test'}")
+    assert f"1 classes of the {tested} split, the first {seen!r}, were in the {seen_in} split when " in line
+    assert contents(folder / "results") == before
+
+
+def test_a_run_may_be_tested_on_classes_it_has_not_seen(changed):
+    folder, splits = changed
+    as_split_folders(folder, train=["s", "t"], val=["u", "v"], test=["x", splits["test"][0]])
+    assert call(f"{FOLDER} --train=False --test_set") == 0
+
+
 def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, monkeypatch, capsys, tmp_path):
     net = networks.conv_net((16, 16, 1), 3, 2, max_pool=True, flatten=True, xla=False)
     authors.save(tmp_path / "model59000", net.init(0))
@@ -365,6 +418,11 @@ def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, 
         ("--adapt=photos", "adapt needs a classifier: expected either --run=<run folder> or --checkpoint="),
         ("--adapt=photos --run=a --checkpoint=b", "adapt needs a classifier: expected either"),
         ("--adapt=photos --run=nowhere", "no run in nowhere, expected a run folder"),
+        ("--adapt=photos --run=a --num_classes=3 --update_lr=9", "num_classes, update_lr given, but the run has its own"),
+        ("--adapt=photos --run=a --test_iter=20", "test_iter given, but the run has its own settings"),
+        ("--adapt=photos --checkpoint=a --datasource=miniimagenet --update_lr=-1", "update_lr is -1.0, expected a positive"),
+        ("--run=results/run", "run given without adapt, expected --adapt=<folder> with it"),
+        ("--export=model --adapt_steps=3", "adapt_steps, export given without adapt, expected --adapt"),
         ("--benchmark --datasource=glyphs", "benchmark measures omniglot or miniimagenet, got --datasource=glyphs"),
         ("--train=False", "no run in results/sinusoid_10shot/seed_1: nothing to test"),
         ("--report", "no tested run in results, expected <experiment>/seed_<seed>/summary.json in it"),

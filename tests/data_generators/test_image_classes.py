@@ -57,6 +57,11 @@ def test_input_shape_is_height_width_channels():
     assert tasks().input_shape == (2, 2, 1)
 
 
+def test_contents_count_the_images_of_each_class():
+    splits = {"train": coded([3, 1]), "test": coded([2])}
+    assert ImageTasks(splits, 2, False).contents() == {"train": {"class 0": 3, "class 1": 1}, "test": {"class 0": 2}}
+
+
 def test_pixels_are_the_bytes_divided_by_255():
     every_byte = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(2, axis=0)
     source = ImageTasks({"train": stack_classes([every_byte], ["a"])}, 1, rotate=False)

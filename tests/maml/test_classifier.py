@@ -522,6 +522,14 @@ def test_exporting_over_something_is_an_error(adapted, tmp_path, is_folder):
     assert there.read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_exporting_to_where_nothing_can_be_written_is_an_error(adapted, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="can't write .*file/model") as error:
+        adapted.export(tmp_path / "file" / "model")
+    one_line(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 # A folder of images
 
 
