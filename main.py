@@ -58,7 +58,7 @@ flags.DEFINE_float("train_update_lr", -1, "α in training, where --update_lr is 
 
 # Ours.
 flags.DEFINE_integer("seed", 1, "of the initial weights and the training tasks")
-flags.DEFINE_string("data_path", None, "folder of the data [$MAML_DATA, then data/, then TensorFlow Datasets]")
+flags.DEFINE_string("data_path", None, "folder of the data [$MAML_DATA, then data/; Omniglot: then TensorFlow Datasets]")
 flags.DEFINE_string("cache_dir", None, "where prepared data is kept [$MAML_CACHE, then ~/.cache/maml]")
 flags.DEFINE_integer("query_batch_size", None, "Q: query examples a class in training [K; miniImagenet: 15]")
 flags.DEFINE_float("clip", None, "cut each entry of the meta-gradient to ± this [not cut; miniImagenet: 10]")
@@ -71,7 +71,7 @@ flags.DEFINE_bool(
     "transductive", True, "normalise the queries of a test task together, as the paper; False: each by itself, with the "
     "statistics of the support set"
 )
-flags.DEFINE_string("checkpoint", None, "test a TensorFlow 1 checkpoint of the authors' code; with --train=False")
+flags.DEFINE_string("checkpoint", None, "test a TensorFlow 1 checkpoint of the authors' code, with --train=False; or --adapt it")
 flags.DEFINE_integer("image_size", None, "of --datasource=folder: images are resized to this many pixels square [84]")
 flags.DEFINE_integer("channels", None, "of --datasource=folder: 1 grey, 3 colour [3]")
 flags.DEFINE_string("split", None, "of --datasource=folder, unless it holds train, val and test: fractions of the classes [0.64,0.16,0.2]")
@@ -191,7 +191,7 @@ def settings():
     dataset = sources.dataset_name(config.datasource, FLAGS.data_path)
     given["dataset"] = None if dataset == config.datasource else dataset
     config = resolve(FLAGS.datasource, **given)
-    return settle(config, given, FLAGS.logdir, FLAGS.train, FLAGS.resume, imported=FLAGS.checkpoint is not None)
+    return settle(config, given, FLAGS.logdir, FLAGS.train, FLAGS.resume, FLAGS.checkpoint and checkpoint_prefix().name)
 
 
 def test_protocol(config):
@@ -208,7 +208,7 @@ def test_protocol(config):
     if FLAGS.checkpoint is not None:
         if FLAGS.test_iter is not None:
             raise UserError("checkpoint and test_iter given, expected one of them")
-        checkpoint = pathlib.Path(FLAGS.checkpoint)
+        checkpoint = checkpoint_prefix()
     return protocol.Protocol(
         split="test" if on_test_set else "val",
         shots=shots,
@@ -218,6 +218,11 @@ def test_protocol(config):
         checkpoint=checkpoint,
         transductive=FLAGS.transductive,
     )
+
+
+def checkpoint_prefix():
+    """Path that the files of --checkpoint share: the name of one of them may have been given."""
+    return pathlib.Path(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", FLAGS.checkpoint))
 
 
 def adapt():

@@ -64,8 +64,8 @@ def dataset_name(datasource, data_path=None):
 def image_reader(datasource, input_shape):
     """A function path → uint8 [H, W, C] that reads an image file as the source prepares its own.
 
-    Omniglot's and the glyphs' strokes are bright (dark ink on light paper is inverted); a folder's photographs are
-    turned upright. input_shape: (H, W, C). Raises UserError for a source without images; the function, for a file that
+    Omniglot's and the glyphs' strokes are bright: dark ink on light paper is inverted. Photographs are turned upright, as
+    a camera's may need and miniImagenet's own don't. input_shape: (H, W, C). Raises UserError for a source without images; the function, for a file that
     can't be read.
     """
     _check(datasource)
@@ -73,8 +73,8 @@ def image_reader(datasource, input_shape):
         raise UserError("the sinusoid has no images; expected omniglot, miniimagenet, folder or glyphs")
     from data_generators.image_files import read_image
 
-    invert, upright = datasource in ("omniglot", "glyphs"), datasource == "folder"
-    return functools.partial(read_image, shape=tuple(input_shape), invert=invert, upright=upright)
+    drawings = datasource in ("omniglot", "glyphs")
+    return functools.partial(read_image, shape=tuple(input_shape), invert=drawings, upright=not drawings)
 
 
 def _check(datasource):

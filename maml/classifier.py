@@ -182,7 +182,7 @@ class AdaptedClassifier:
     def export(self, folder):
         """Writes a SavedModel that TensorFlow runs without this package, to a folder that is new or empty.
 
-        Signatures, of `images`, float32 pixels [n, H, W, C] from 0 to 1 for any n: "serving_default" predicts as
+        Signatures, of `images`, float32 pixels [n, H, W, C] from 0 to 1 for any n ≥ 1: "serving_default" predicts as
         `predict`, the images together; "one_at_a_time" each by itself, as `predict(…, transductive=False)`. Both return
         `probabilities`, float32 [n, N], and `class_names`, N texts in their order. Raises UserError if the folder isn't
         empty or can't be written.

@@ -15,8 +15,8 @@ READS_FILES = ("omniglot", "miniimagenet", "folder")
 BASELINES = (None, "oracle")
 NORMS = ("batch_norm", "layer_norm", "None")
 
-# Ends the name of an experiment whose weights were trained elsewhere.
-IMPORTED = "_imported"
+# Stands in the name of an experiment whose weights were trained elsewhere, before the name of their checkpoint.
+IMPORTED = "_imported_"
 # Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
 FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "iterations_per_call", "jit")
 # Settings that only images have, and those that only the user's own images have.
@@ -249,17 +249,17 @@ def check_same(config, recorded, folder):
         )
 
 
-def settle(config, given, logdir, train, resume, imported=False):
+def settle(config, given, logdir, train, resume, imported=None):
     """(Config, folder) of a run: what the flags ask for, held against what the folder holds.
 
-    imported: the weights come from elsewhere, and so the settings from the flags.
+    imported: name of the checkpoint if the weights come from elsewhere, and so the settings from the flags.
 
     given: {name: value} of the settings asked for by name, None where not. Testing takes the settings from the folder,
     and refuses those asked for that differ; training refuses a folder that holds another run, unless `resume` is
     False. Changes nothing on the disk. Raises UserError.
     """
-    if imported:
-        return config, records.run_folder(logdir, config.experiment + IMPORTED, config.seed)
+    if imported is not None:
+        return config, records.run_folder(logdir, config.experiment + IMPORTED + imported, config.seed)
     folder = records.run_folder(logdir, config.experiment, config.seed)
     if not (folder / "config.json").exists():
         if not train:

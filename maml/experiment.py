@@ -82,7 +82,7 @@ def restore(state, checkpoints, checkpoint):
         return f"iteration {checkpoint}"
     if checkpoints.restore_latest() is None:
         raise UserError(
-            f"no checkpoint in {checkpoints.folder}: nothing is trained there yet; leave out --train=False to train"
+            f"no checkpoint in {checkpoints.folder}: nothing is trained there yet, or not on this machine; expected a run that was trained"
         )
     best, seconds = int(state.best_iteration), float(state.seconds)
     if checkpoint == "latest" or best < 0:

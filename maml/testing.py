@@ -101,15 +101,21 @@ def headline(summary):
         value = f"{s['measured']:.3f} ± {s['interval']:.3f} mean squared error"
     beside = "nothing published to compare with"
     if s["published"] is not None:
-        cell = published.find(s["experiment"].removesuffix(IMPORTED), s["shots"], s["step"])
+        cell = published.find(s["experiment"].partition(IMPORTED)[0], s["shots"], s["step"])
         beside = f"published {cell} ({cell.source})"
     split = {"test": "test", "val": "validation", "train": "training"}[s["split"]]
     return (
         f"{published.title(s['experiment'])}: {value} (95 % interval) after {s['step']} "
         f"step{'s' if s['step'] != 1 else ''} on {s['tasks']} {split} tasks with {s['shots']} support and {s['queries']} "
         f"query example{'s' if s['queries'] != 1 else ''}{' a class' if s['unit'] == 'accuracy' else ''}, "
-        f"{_mode(s)}{s['checkpoint']} checkpoint (iteration {s['iteration']:,}); {beside}"
+        f"{_mode(s)}{_checkpoint(s)}; {beside}"
     )
+
+
+def _checkpoint(summary):
+    """With the iteration, unless weights trained elsewhere don't say theirs."""
+    known = summary["iteration"] or IMPORTED not in summary["experiment"]
+    return f"{summary['checkpoint']} checkpoint" + (f" (iteration {summary['iteration']:,})" if known else "")
 
 
 def _mode(summary):

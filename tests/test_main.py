@@ -367,7 +367,7 @@ def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, 
     monkeypatch.chdir(photos)
     assert call(f"{FOLDER} --train=False --test_set --checkpoint={tmp_path / 'model59000'}") == 0
     assert "model59000 checkpoint (iteration 59,000)" in capsys.readouterr().out.splitlines()[-1]
-    assert (photos / "results" / "folder_photos_2way_1shot_imported" / "seed_1" / "summary.json").exists()
+    assert (photos / "results" / "folder_photos_2way_1shot_imported_model59000" / "seed_1" / "summary.json").exists()
     line = refused(capsys, f"{FOLDER} --num_filters=4 --train=False --test_set --checkpoint={tmp_path / 'model59000'}")
     assert "model/conv1 is [3, 3, 1, 3] in the checkpoint" in line and "expected [3, 3, 1, 4]" in line
 
