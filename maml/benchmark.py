@@ -5,6 +5,8 @@ Everything is measured in one run, alternating, so that what else the machine do
 
 import itertools
 import os
+import pathlib
+import re
 import resource
 import statistics
 import subprocess
@@ -227,7 +229,15 @@ def _measure_size(case, size):
     step, draw = case.trainer(case.learner()), case.episodes()
     step(draw(size))
     rate = statistics.median(_rate(lambda: step(draw(size))) for _ in range(3))
-    return rate * size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return rate * size, _peak_memory()
+
+
+def _peak_memory():
+    """MiB that this process has held at most. Not ru_maxrss, where Linux counts the parent that started it."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 if __name__ == "__main__":
