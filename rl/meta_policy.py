@@ -45,8 +45,9 @@ def policy_gradient_loss(policy, weights, samples):
 
 def inner_step(policy, weights, samples, inner_lr, first_order=False):
     """θ'_i of every task after one policy-gradient step. weights: task axis in front."""
-    loss = lambda w: policy_gradient_loss(policy, w, samples)  # noqa: E731
-    return inner_loop.inner_update(loss, weights, inner_lr, first_order)[0]
+    return inner_loop.inner_update(
+        lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order
+    )[0]
 
 
 def compiled_inner_step(policy, tasks_per_chunk=1, jit=True):
@@ -143,8 +144,7 @@ class Objective:
         names = list(weights)
         with tf.autodiff.ForwardAccumulator([weights[n] for n in names], [direction[n] for n in names]) as forward:
             gradient = self._kl_gradient(weights, batch)
-        products = forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return products
+        return forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _num_tasks(batch):

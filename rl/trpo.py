@@ -54,8 +54,7 @@ def step(objective, weights, batch, max_kl, hvp="finite_difference"):
         return flatten(objective.kl_product(weights, unflatten(vector, weights), batch))
 
     product = finite_difference_product(kl_gradient, theta) if hvp == "finite_difference" else exact
-    damped = lambda vector: product(vector) + DAMPING * vector  # noqa: E731
-    descent = descent_step(damped, flatten(gradient), max_kl)
+    descent = descent_step(lambda vector: product(vector) + DAMPING * vector, flatten(gradient), max_kl)
     new, outcome = line_search(
         lambda vector: objective.value(unflatten(vector, weights), batch), theta, descent, loss_before, max_kl
     )
@@ -81,9 +80,11 @@ def conjugate_gradient(product, b, iterations=CG_ITERATIONS, tolerance=CG_TOLERA
         rr_new = _dot(r, r)
         return i + 1, x + v * p, r, r + rr_new / rr * p, rr_new
 
+    def unfinished(i, x, r, p, rr):
+        return tf.logical_or(i == 0, rr >= tolerance)
+
     state = (0, tf.zeros_like(b), b, b, _dot(b, b))
-    go_on = lambda i, x, r, p, rr: tf.logical_or(i == 0, rr >= tolerance)  # noqa: E731
-    return tf.while_loop(go_on, iterate, state, maximum_iterations=iterations)[1]
+    return tf.while_loop(unfinished, iterate, state, maximum_iterations=iterations)[1]
 
 
 def descent_step(product, gradient, max_kl):
@@ -105,7 +106,9 @@ def line_search(value, theta, descent, loss_before, max_kl):
     def at(n):
         return theta - tf.cast(BACKTRACK_RATIO, theta.dtype) ** tf.cast(n, theta.dtype) * descent
 
-    failing = lambda n, loss, kl: tf.logical_not(tf.logical_and(loss < loss_before, kl <= max_kl))  # noqa: E731
+    def failing(n, loss, kl):
+        return tf.logical_not(tf.logical_and(loss < loss_before, kl <= max_kl))
+
     first = (0, *value(at(0)))
     n, loss, kl = tf.while_loop(
         failing, lambda n, *_: (n + 1, *value(at(n + 1))), first, maximum_iterations=BACKTRACKS - 1
