@@ -24,7 +24,8 @@ def advantages(trajectories, discount=DISCOUNT):
     sampler/base.py). Computed in float64.
     """
     returns = discounted_sums(trajectories.rewards, trajectories.ends, discount)
-    observations, times, mask = map(tf.convert_to_tensor, (trajectories.observations, trajectories.times, trajectories.mask))
+    steps = (trajectories.observations, trajectories.times, trajectories.mask)
+    observations, times, mask = map(tf.convert_to_tensor, steps)
     coefficients = solve(*_normal_equations(observations, times, mask, returns))
     return _standardised_residuals(observations, times, mask, returns, coefficients)
 
@@ -39,7 +40,7 @@ def discounted_sums(rewards, ends, discount):
 
 
 def baseline_features(observations, times, mask):
-    """float64 [M, T, F]: the observation cut to ±10, its square, τ, τ², τ³ and 1, with τ = time/100; 0 without a step."""
+    """float64 [M, T, F]: the observation cut to ±10, its square, τ, τ², τ³, 1, with τ = time/100; 0 without a step."""
     clipped = tf.clip_by_value(tf.cast(observations, tf.float64), -10, 10)
     tau = tf.cast(times, tf.float64)[:, :, None] / 100
     features = tf.concat([clipped, clipped**2, tau, tau**2, tau**3, tf.ones_like(tau)], 2)
@@ -60,8 +61,8 @@ def solve(gram, moments, ridge=RIDGE):
                 raise
 
 
-# A task at a time, as the features of all would be gigabytes for the ant; in TensorFlow rather than NumPy for one task a
-# core, where NumPy's library has all cores at each small product, and they wait for one another.
+# A task at a time, as the features of all would be gigabytes for the ant; in TensorFlow rather than NumPy for one task
+# a core, where NumPy's library has all cores at each small product, and they wait for one another.
 
 
 @tf.function

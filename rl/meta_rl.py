@@ -23,8 +23,8 @@ ONCE, EVALUATION = 2**31, 2**31 + 1
 class MetaRL:
     """θ and what moves it, by a Config.
 
-    state: a MetaTrainer, which is θ, Adam's moments and the iteration: all that a checkpoint needs, as an iteration is a
-    function of them and the settings. num_threads: of the simulator, None for all cores.
+    state: a MetaTrainer, which is θ, Adam's moments and the iteration: all that a checkpoint needs, as an iteration is
+    a function of them and the settings. num_threads: of the simulator, None for all cores.
     """
 
     def __init__(self, config, num_threads=None):

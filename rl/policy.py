@@ -1,7 +1,7 @@
 """The paper's policy: a Gaussian whose mean is a small network of the observation, with a free standard deviation.
 
-Weight dicts and pure functions, as in `maml.networks`. Letters of shapes: M tasks, T steps, O of an observation, A of an
-action. Sources: [M] cbfinn/maml_rl, sandbox/rocky/tf/.
+Weight dicts and pure functions, as in `maml.networks`. Letters of shapes: M tasks, T steps, O of an observation, A of
+an action. Sources: [M] cbfinn/maml_rl, sandbox/rocky/tf/.
 """
 
 import math
@@ -15,6 +15,9 @@ from maml import layers
 
 HIDDEN = (100, 100)  # [P] A.2; [M] hidden_sizes of every training script
 MIN_STD = 1e-6  # [M] policies/maml_minimal_gauss_mlp_policy.py
+# OpenBLAS, NumPy's, sets all cores on products of more than 64³ multiplications, and waits for them longer than it
+# takes to multiply: 20 rows at a time, of at most 130 inputs and 100 outputs, stay below.
+MOST_ROWS = 20
 ACTIVATIONS = {"relu": (tf.nn.relu, lambda x: np.maximum(x, 0, out=x)), "tanh": (tf.tanh, lambda x: np.tanh(x, out=x))}
 
 
@@ -58,12 +61,14 @@ def gaussian_mlp(observation_size, action_size, hidden=HIDDEN, activation="relu"
         return x, tf.maximum(weights["log_std"], tf.constant(math.log(MIN_STD), dtype))
 
     def forward_numpy(weights, observations):
-        x = observations
+        num_tasks, rows, _ = observations.shape
+        block = max(size for size in range(1, MOST_ROWS + 1) if rows % size == 0)
+        x = observations.reshape(num_tasks, rows // block, block, -1)
         for i in range(1, last + 1):
-            x = np.matmul(x, weights[f"w{i}"])
-            x += weights[f"b{i}"][:, None]
+            x = np.matmul(x, weights[f"w{i}"][:, None])
+            x += weights[f"b{i}"][:, None, None]
             x = in_numpy(x) if i < last else x
-        return x, np.maximum(weights["log_std"], np.float32(math.log(MIN_STD)))
+        return x.reshape(num_tasks, rows, -1), np.maximum(weights["log_std"], np.float32(math.log(MIN_STD)))
 
     return Policy(init, forward, forward_numpy)
 
@@ -84,7 +89,7 @@ def log_likelihood(actions, means, log_stds):
 def kl(old_means, old_log_stds, means, log_stds):
     """KL(old‖new) of diagonal Gaussians, summed over the A action dimensions, [M, T].
 
-    ((μ_old − μ)² + σ_old² − σ²)/(2σ² + 1e-8) + log σ − log σ_old, the 1e-8 as in [M] distributions/diagonal_gaussian.py.
+    ((μ_old − μ)² + σ_old² − σ²)/(2σ² + 1e-8) + log σ − log σ_old, 1e-8 as in [M] distributions/diagonal_gaussian.py.
     """
     old_log_stds, log_stds = old_log_stds[:, None], log_stds[:, None]
     old_variances, variances = tf.exp(2 * old_log_stds), tf.exp(2 * log_stds)

@@ -41,8 +41,8 @@ class Sampler:
     """Samples episodes of a kind of environment with a policy.
 
     Environments run in lock-step, each beginning a new episode where one ends, until the completed episodes are
-    K·H·M steps in all, as [M] sandbox/rocky/tf/samplers/vectorized_sampler.py counts; what is unfinished then is dropped.
-    Where episodes end early this favours short ones a little, the more the larger E is; where none does, E changes
+    K·H·M steps in all, as [M] sandbox/rocky/tf/samplers/vectorized_sampler.py counts; what is unfinished then is
+    dropped. Where episodes end early this favours short ones a little, the more the larger E is; where none does, E changes
     nothing if it divides K, and more of them are faster.
 
     policy: a Policy. name: of the environment. num_tasks, envs_per_task, rollouts: M, E, K; UserError unless
@@ -64,7 +64,7 @@ class Sampler:
 
     @property
     def limit(self):
-        """Lock-steps that are always enough. Before the last one, fewer than K·H steps a task are in completed episodes,
+        """Lock-steps that are always enough: before the last, fewer than K·H steps a task are in completed episodes,
         and at most H − 1 of each environment in an unfinished one."""
         return (self.rollouts + self._grid[1]) * self.horizon // self._grid[1]
 
@@ -77,8 +77,8 @@ class Sampler:
         """
         num_tasks, num_envs = self._grid
         weights = {name: np.asarray(value) for name, value in weights.items()}
-        tasks = np.broadcast_to(np.reshape(tasks, [num_tasks, -1, self.kind.goals.size]), [*self._grid, self.kind.goals.size])
-        tasks = tasks.reshape(num_tasks * num_envs, -1)
+        size = self.kind.goals.size
+        tasks = np.broadcast_to(np.reshape(tasks, [num_tasks, -1, size]), [*self._grid, size]).reshape(-1, size)
         diverged = self.simulator.diverged
         lengths, log_stds = self._run(weights, tasks, key)
         longest = lengths.sum(1).max()
@@ -92,7 +92,7 @@ class Sampler:
         )
 
     def _run(self, weights, tasks, key):
-        """Fills the record. Returns (lengths [M, E], how much of each environment's is completed episodes; log-stds)."""
+        """Fills the record. Returns (lengths [M, E]: how much of each environment's is whole episodes, log-stds)."""
         simulator, (num_tasks, num_envs) = self.simulator, self._grid
         record = self._record = self._record or self._new_record()
         budget = self.rollouts * self.horizon
@@ -134,9 +134,8 @@ class Sampler:
         sizes = {"observations": [self.simulator.observations.shape[1]], "rewards": [], "times": [], "ends": []}
         sizes |= {"actions": [self.kind.action_size], "means": [self.kind.action_size]}
         types = {"times": np.int32, "ends": bool}
-        return {
-            name: np.empty([*self._grid, self.limit, *size], types.get(name, np.float32)) for name, size in sizes.items()
-        }
+        grid = [*self._grid, self.limit]
+        return {name: np.empty([*grid, *size], types.get(name, np.float32)) for name, size in sizes.items()}
 
     def _noise(self, generators):
         """float32 [M, E, H, A], for so many lock-steps."""

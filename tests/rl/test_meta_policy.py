@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from rollouts import (
-    A,
     INNER_LR,
+    A,
     O,
     central_differences,
     plain_objective,

@@ -47,7 +47,12 @@ def test_a_meta_iteration_step_by_step():
     """TRPO moved θ along what was sampled: with the tasks of the iteration, θ before and adapted policies after."""
     run = MetaRL(small(num_updates=2))
     sampled, sampler = [], run.sampler()
-    run._sampler = lambda weights, tasks, key: sampled.append((weights, tasks, key, sampler(weights, tasks, key))) or sampled[-1][-1]
+
+    def recording(weights, tasks, key):
+        sampled.append((weights, tasks, key, sampler(weights, tasks, key)))
+        return sampled[-1][-1]
+
+    run._sampler = recording
     before, tasks = weights_of(run), run.tasks(0)
     metrics = run.iterate()
     assert [key for _, _, key, _ in sampled] == [(1, 0, 0), (1, 0, 1), (1, 0, 2)]

@@ -52,7 +52,7 @@ def test_forward_by_hand(activation, hidden):
     np.testing.assert_allclose(log_std_numpy, log_std, rtol=1e-7)
 
 
-@pytest.mark.parametrize("num_rows", [1, 3])
+@pytest.mark.parametrize("num_rows", [1, 3, 46])
 def test_numpy_and_tensorflow_agree_on_several_tasks(num_rows):
     policy = policies.gaussian_mlp(20, 6)
     rng = np.random.default_rng(0)

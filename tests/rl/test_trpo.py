@@ -132,7 +132,8 @@ def test_a_step_lowers_the_surrogate_within_the_limit(hvp):
     before, _ = objective.value(weights, batch)
     after, kl = objective.value(new, batch)
     assert outcome.accepted and 0.001 < kl < 0.01 and after < before - 0.01
-    np.testing.assert_allclose([outcome.loss_before, outcome.loss, outcome.kl], [before, after, kl], rtol=1e-9, atol=1e-12)
+    got = [outcome.loss_before, outcome.loss, outcome.kl]
+    np.testing.assert_allclose(got, [before, after, kl], rtol=1e-9, atol=1e-12)
 
 
 def test_a_gradient_that_is_not_finite_leaves_theta_alone():
