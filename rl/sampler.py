@@ -42,8 +42,8 @@ class Sampler:
 
     Environments run in lock-step, each beginning a new episode where one ends, until the completed episodes are
     K·H·M steps in all, as [M] sandbox/rocky/tf/samplers/vectorized_sampler.py counts; what is unfinished then is
-    dropped. Where episodes end early this favours short ones a little, the more the larger E is; where none does, E changes
-    nothing if it divides K, and more of them are faster.
+    dropped. Where episodes end early this favours short ones a little, the more the larger E is; where none does, E
+    changes nothing if it divides K, and more of them are faster.
 
     policy: a Policy. name: of the environment. num_tasks, envs_per_task, rollouts: M, E, K; UserError unless
     1 ≤ E ≤ K. each_task: sample until *each* task has K·H steps, a task's environments ending when it has.
