@@ -142,7 +142,7 @@ class MetaTrainer(tf.Module):
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
             if finite:
                 self.iteration.assign_add(1)
-                self._adam(gradients)
+                self.adam_step(gradients)
             return {**metrics, "finite": finite}
 
         return update
@@ -152,7 +152,8 @@ class MetaTrainer(tf.Module):
         for variable in (*self.first_moments.values(), *self.second_moments.values(), self.adam_updates):
             variable.assign(tf.zeros_like(variable))
 
-    def _adam(self, gradients):
+    def adam_step(self, gradients):
+        """One step of Adam on θ."""
         self.adam_updates.assign_add(1)
         for name, gradient in gradients.items():
             if self.clip is not None:

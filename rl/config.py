@@ -1,0 +1,176 @@
+"""The settings of a reinforcement-learning run, and the paper's values for each experiment and method.
+
+Field names are the command line's where it has one for images. Sources: [P] the paper (arXiv 1703.03400v3), [M]
+cbfinn/maml_rl, files of maml_examples/ unless others are named, [D] the published results and the names of the
+checkpoints that gave them.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import get_args
+
+from data_generators.errors import UserError
+
+DATASOURCES = ("point", "cheetah_vel", "cheetah_dir", "ant_vel", "ant_dir")
+METHODS = ("maml", "pretrained", "random", "oracle")
+CHOICES = {
+    "datasource": DATASOURCES,
+    "method": METHODS,
+    "task_draw": ("iteration", "once", "episode"),
+    "activation": ("relu", "tanh"),
+    "outer": ("trpo", "adam"),
+    "hvp": ("finite_difference", "exact"),
+}
+
+# Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
+FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "jit")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes. The paper's symbol stands first where it has one.
+
+    The baselines are settings of the same machinery. Without inner steps the outer step is plain policy optimisation;
+    one "task" whose environments differ in goal is training on the steps of all of them together.
+    """
+
+    datasource: str  # which environment
+    method: str = "maml"
+    metatrain_iterations: int = 500  # meta-updates
+    meta_batch_size: int = 40  # M, policies adapted in a meta-update, one a task
+    update_batch_size: int = 20  # K, episodes of horizon H: each policy takes K·H steps, before adapting and after
+    envs_per_task: int = 1  # E, environments stepped together for each policy, see `sampler.Sampler`
+    task_draw: str = "iteration"  # when an environment gets a new task: each iteration, never again, each episode
+    num_updates: int = 1  # inner steps in training; 0: none
+    update_lr: float = 0.1  # α, inner step size in training
+    stop_grad: bool = False  # first order: drop the second derivatives
+    outer: str = "trpo"  # the outer step; adam is [M]'s for the pretraining of 2-D navigation
+    max_kl: float = 0.01  # δ, TRPO's limit on the mean KL
+    hvp: str = "finite_difference"  # TRPO's Hessian-vector product, as [M], or exact
+    meta_lr: float = 0.001  # Adam's step size
+    oracle: bool = False  # observations end with the task
+    activation: str = "relu"  # of the hidden layers
+    horizon: int | None = None  # H, steps of an episode; None: the environment's
+    seed: int = 1  # of the initial weights, the tasks and the episodes
+    tasks_per_chunk: int = 1  # tasks whose derivatives are computed together
+    jit: bool = True  # compile with XLA
+
+    def __post_init__(self):
+        def expect(ok, what, expected):
+            if not ok:
+                raise UserError(f"{what} is {getattr(self, what)!r}, expected {expected}")
+
+        for field in dataclasses.fields(self):
+            value, kinds = getattr(self, field.name), get_args(field.type) or (field.type,)
+            whole_for_float = float in kinds and type(value) is int
+            expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
+        for name, choices in CHOICES.items():
+            expect(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
+        for name in ("meta_batch_size", "update_batch_size", "tasks_per_chunk"):
+            expect(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("metatrain_iterations", "num_updates"):
+            expect(getattr(self, name) >= 0, name, "at least 0")
+        expect(self.horizon is None or self.horizon >= 1, "horizon", "at least 1, or nothing")
+        expect(1 <= self.envs_per_task <= self.update_batch_size, "envs_per_task", f"1 to {self.update_batch_size}")
+        expect(0 <= self.seed < 2**31, "seed", "0 to 2147483647")
+        for name in ("update_lr", "max_kl", "meta_lr"):
+            expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
+
+    def to_dict(self):
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class TestProtocol:
+    """How the published curves were measured: plain gradient steps on each of 40 tasks, fresh episodes before each.
+
+    Sources: [M] test_maml_point.py, test_maml_cheetah.py, test_maml_cheetah_direc.py, test_maml_ant.py,
+    test_maml_ant_direc.py.
+    """
+
+    __test__ = False  # no test, whatever pytest thinks of its name
+
+    steps: int  # gradient steps, 0 for the oracle
+    first_lr: float  # step size of the first
+    later_lr: float  # of those after it
+    update_batch_size: int  # K, episodes of horizon H: K·H steps a task before each gradient step
+
+    @property
+    def learning_rates(self):
+        return [self.first_lr, *[self.later_lr] * (self.steps - 1)][: self.steps]
+
+
+# Step sizes of the first gradient step at test. [M] the scripts of TestProtocol
+FIRST_LR = {
+    "point": {"maml": 0.5, "pretrained": 0.5, "random": 0.5},
+    "cheetah_vel": {"maml": 0.1, "pretrained": 0.02, "random": 0.1},
+    "cheetah_dir": {"maml": 0.1, "pretrained": 0.2, "random": 1.0},
+    "ant_vel": {"maml": 0.1, "pretrained": 0.2, "random": 1.0},
+    "ant_dir": {"maml": 0.1, "pretrained": 0.2, "random": 1.0},
+}
+
+
+def test_protocol(datasource, method):
+    """The TestProtocol of a published curve."""
+    first = FIRST_LR[datasource].get(method, 0.1)
+    steps = 4 if datasource == "point" else 3
+    return TestProtocol(
+        steps=0 if method == "oracle" else steps,
+        first_lr=first,
+        # [M] 0.01 in the script for ant direction, whose published curve is flat from there on, 0.5 in the others
+        later_lr=first * (0.01 if datasource == "ant_dir" else 0.5),
+        update_batch_size=40 if datasource in ("point", "ant_dir") else 20,
+    )
+
+
+test_protocol.__test__ = False
+
+# [M] pretrained: the iteration tested, where one is named [D], else the last of the script that gave it.
+PRETRAINED_ITERATIONS = {"cheetah_vel": 475, "cheetah_dir": 500, "ant_vel": 575, "ant_dir": 1000}
+ORACLE_ITERATIONS = {"point": 100, "cheetah_vel": 975, "cheetah_dir": 1000, "ant_vel": 550, "ant_dir": 1975}
+
+
+def preset(datasource, method):
+    """The paper's settings for an environment and a method, but the defaults of Config. UserError for unknown ones."""
+    for what, value, known in (("datasource", datasource, DATASOURCES), ("method", method, METHODS)):
+        if value not in known:
+            raise UserError(f"{what} is {value!r}, expected one of {', '.join(known)}")
+    if method == "random":  # a policy as it is initialised, adapted
+        # [M] test_maml_point.py builds it with the default activation, the other scripts with ReLU.
+        return dict(metatrain_iterations=0, activation="tanh" if datasource == "point" else "relu")
+    if method == "oracle":
+        return dict(
+            _POOLED,
+            metatrain_iterations=ORACLE_ITERATIONS[datasource],
+            # [M] trpo_point.py: 1000 steps an iteration; sampler: as many environments as episodes
+            **(dict(update_batch_size=10, envs_per_task=10) if datasource == "point" else {}),
+            task_draw="episode",  # [M] the *_oracle.py environments draw at every reset
+            oracle=True,
+        )
+    if method == "pretrained" and datasource != "point":
+        return dict(_POOLED, metatrain_iterations=PRETRAINED_ITERATIONS[datasource], task_draw="once")
+    settings = dict(
+        metatrain_iterations=100 if datasource == "point" else 500,  # [M] maml_trpo_point.py; [P] A.2
+        meta_batch_size=20 if datasource == "point" else 40,  # [P] A.2, [D]
+        update_batch_size=40 if datasource == "ant_dir" else 20,  # [P] A.2
+        # [P] A.2 has 0.1 for all; [M] maml_trpo_point.py 0.5, and [D]
+        update_lr=0.5 if datasource == "point" else 0.1,
+        max_kl=0.02 if datasource == "cheetah_dir" else 0.01,  # [D]
+    )
+    if method == "pretrained":  # [M] maml_npo.py, use_maml=False: one Adam step an iteration on the loss of θ
+        settings |= dict(num_updates=0, outer="adam", meta_lr=0.001)
+    return settings
+
+
+# [M] cluster_trpo_cheetah.py, cluster_trpo_ant.py: TRPO on 20,000 steps an iteration, one baseline for all of them; 100
+# environments at the time of the paper (sandbox/rocky/tf/algos/batch_polopt.py), each with a task of its own.
+_POOLED = dict(meta_batch_size=1, update_batch_size=100, envs_per_task=100, num_updates=0, max_kl=0.01)
+
+
+def resolve(datasource, method="maml", **given):
+    """A Config: what is given, and the paper's value for whatever is None. Unknown names raise TypeError."""
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = preset(datasource, method)
+    if "update_batch_size" in given and "envs_per_task" not in given and "envs_per_task" in settings:
+        settings["envs_per_task"] = min(settings["envs_per_task"], given["update_batch_size"])
+    return Config(datasource=datasource, method=method, **{**settings, **given})

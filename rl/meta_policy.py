@@ -1,0 +1,159 @@
+"""Algorithm 3 of the paper as functions of θ: adapt by the policy gradient, and what the outer loop minimises.
+
+| here                              | paper                                                           |
+|-----------------------------------|-----------------------------------------------------------------|
+| `weights`, one policy             | θ                                                               |
+| `weights`, task axis in front     | θ'_i, i = 1 … M                                                 |
+| `MetaBatch.inner`, `.outer`       | D, D'_i: steps taken with θ, with θ'_i                          |
+| `policy_gradient_loss` -> [M]     | L_{T_i} as its gradient is estimated at the policy that sampled |
+
+Letters of shapes: M tasks, T steps of a task, padded, O of an observation, A of an action.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from maml import inner_loop
+from maml.chunks import map_chunks
+from rl import policy as policies
+
+
+class Samples(NamedTuple):
+    """What learning needs of the steps of M tasks. Where the mask is 0 there is no step, and the rest is 0."""
+
+    observations: tf.Tensor  # [M, T, O]
+    actions: tf.Tensor  # [M, T, A], before they were cut
+    advantages: tf.Tensor  # [M, T], standardised
+    mask: tf.Tensor  # [M, T], 1 for a step
+    means: tf.Tensor  # [M, T, A], of the policy that sampled
+    log_stds: tf.Tensor  # [M, A], of the policy that sampled
+
+
+class MetaBatch(NamedTuple):
+    """inner: a tuple of the Samples of each inner step, none for learning without one; outer: those of θ'."""
+
+    inner: tuple
+    outer: Samples
+
+
+def policy_gradient_loss(policy, weights, samples):
+    """[M]: −mean over a task's steps of log π(a|s)·Â. weights: task axis in front."""
+    log_likelihood = policies.log_likelihood(samples.actions, *policy.forward(weights, samples.observations))
+    return -_mean(log_likelihood * samples.advantages, samples.mask)
+
+
+def inner_step(policy, weights, samples, inner_lr, first_order=False):
+    """θ'_i of every task after one policy-gradient step. weights: task axis in front."""
+    return inner_loop.inner_update(
+        lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order
+    )[0]
+
+
+def compiled_inner_step(policy, tasks_per_chunk=1, jit=True):
+    """`inner_step` as a compiled function of (weights, samples, inner_lr), over chunks of tasks as an Objective's."""
+    chunk = tf.function(lambda tasks, inner_lr: inner_step(policy, *tasks, inner_lr), jit_compile=jit or None)
+
+    @tf.function
+    def step(weights, samples, inner_lr):
+        parts = map_chunks(lambda tasks: chunk(tasks, inner_lr), (weights, samples), tasks_per_chunk, jit)
+        return {name: tf.concat([part[name] for part in parts], 0) for name in weights}
+
+    # As a tensor, so that another step size is not another function.
+    return lambda weights, samples, inner_lr: step(weights, samples, tf.constant(inner_lr, samples.mask.dtype))
+
+
+def surrogate_and_kl(policy, weights, samples):
+    """([M], [M]) of policies with the task axis in front, against the ones that sampled.
+
+    −mean over a task's steps of π(a|s)/π_old(a|s)·Â, and the *sum* over its steps of KL(π_old‖π).
+    """
+    means, log_stds = policy.forward(weights, samples.observations)
+    log_ratio = policies.log_likelihood(samples.actions, means, log_stds)
+    log_ratio -= policies.log_likelihood(samples.actions, samples.means, samples.log_stds)
+    ratio = tf.exp(log_ratio * samples.mask)  # where there is no step the ratio could be infinite: not after masking
+    kl = policies.kl(samples.means, samples.log_stds, means, log_stds)
+    return -_mean(ratio * samples.advantages, samples.mask), tf.reduce_sum(kl * samples.mask, 1)
+
+
+def _mean(values, mask):
+    return tf.reduce_sum(values * mask, 1) / tf.reduce_sum(mask, 1)
+
+
+class Objective:
+    """The outer loop's loss and KL of θ, through the inner steps, with their derivatives; all over a whole MetaBatch.
+
+    Loss: the mean over tasks of each task's surrogate; KL: the mean over the steps of all tasks together ([M]
+    sandbox/rocky/tf/algos/maml_npo.py). θ and derivatives are dicts of tensors.
+    inner_lr: α. first_order: the inner gradient counts as a constant. tasks_per_chunk: tasks computed together; few, so
+    that memory is bounded and their activations stay in the processor's cache. jit: compile with XLA.
+    """
+
+    def __init__(self, policy, inner_lr, first_order=False, tasks_per_chunk=1, jit=True):
+        self.policy, self.inner_lr, self.first_order = policy, inner_lr, first_order
+        self.tasks_per_chunk, self.jit = tasks_per_chunk, jit
+        # Compiled once each, wherever they are called from.
+        chunks = (self._value, self._loss_gradient, self._kl_gradient, self._kl_product)
+        self._compiled = {chunk: tf.function(chunk, jit_compile=jit or None) for chunk in chunks}
+
+    def value(self, weights, batch):
+        """(loss, KL)."""
+        loss, kl = self._total(self._value, batch, weights)
+        return loss / _num_tasks(batch), kl / _num_steps(batch)
+
+    def loss_gradient(self, weights, batch):
+        """(loss, gradient of the loss)."""
+        return _scaled(self._total(self._loss_gradient, batch, weights), _num_tasks(batch))
+
+    def kl_gradient(self, weights, batch):
+        """The gradient of the KL."""
+        return _scaled(self._total(self._kl_gradient, batch, weights), _num_steps(batch))
+
+    def kl_product(self, weights, direction, batch):
+        """The Hessian of the KL times a direction, exactly: the derivative of the gradient along it."""
+        return _scaled(self._total(self._kl_product, batch, weights, direction), _num_steps(batch))
+
+    def _total(self, chunk, batch, *arguments):
+        """The sum over chunks of tasks, which depend on nothing but θ and their own steps."""
+        function = self._compiled[chunk]
+        parts = map_chunks(lambda tasks: function(*arguments, tasks), batch, self.tasks_per_chunk, self.jit)
+        return tf.nest.map_structure(lambda *terms: tf.add_n(terms), *parts)
+
+    # Sums over the tasks, and the KL's over the steps, of a chunk.
+
+    def _value(self, weights, batch):
+        adapted = inner_loop.per_task(weights, _num_tasks(batch))
+        for samples in batch.inner:
+            adapted = inner_step(self.policy, adapted, samples, self.inner_lr, self.first_order)
+        losses, kls = surrogate_and_kl(self.policy, adapted, batch.outer)
+        return tf.reduce_sum(losses), tf.reduce_sum(kls)
+
+    def _loss_gradient(self, weights, batch):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            loss, _ = self._value(weights, batch)
+        return loss, tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def _kl_gradient(self, weights, batch):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            _, kl = self._value(weights, batch)
+        return tape.gradient(kl, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def _kl_product(self, weights, direction, batch):
+        names = list(weights)
+        with tf.autodiff.ForwardAccumulator([weights[n] for n in names], [direction[n] for n in names]) as forward:
+            gradient = self._kl_gradient(weights, batch)
+        return forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def _num_tasks(batch):
+    return batch.outer.mask.shape[0]
+
+
+def _num_steps(batch):
+    return tf.reduce_sum(batch.outer.mask)
+
+
+def _scaled(nest, divisor):
+    return tf.nest.map_structure(lambda t: t / tf.cast(divisor, t.dtype), nest)

@@ -1,0 +1,131 @@
+"""Meta-iterations: resumed as never stopped, every method, the test protocol; and that it learns."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from maml.checkpoints import Checkpoints
+from rl import config
+from rl.advantages import advantages
+from rl.meta_rl import MetaRL
+
+
+def small(method="maml", **settings):
+    few = dict(meta_batch_size=2, update_batch_size=3, horizon=8, jit=False, tasks_per_chunk=2)
+    if method == "oracle":
+        few |= dict(meta_batch_size=1)
+    return config.resolve("point", method, **{**few, **settings})
+
+
+def weights_of(run):
+    return {name: w.numpy() for name, w in run.state.current_weights().items()}
+
+
+def assert_same(a, b):
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def without_times(metrics):
+    return {name: value for name, value in metrics.items() if not name.endswith("_seconds")}
+
+
+def test_resumed_is_as_never_stopped(tmp_path):
+    whole = MetaRL(small())
+    first = whole.iterate()
+    checkpoints = Checkpoints(tmp_path, whole.state, whole.config.to_dict())
+    checkpoints.save(whole.iteration)
+    second = whole.iterate()
+    resumed = MetaRL(small())
+    Checkpoints(tmp_path, resumed.state, resumed.config.to_dict()).restore_latest()
+    assert resumed.iteration == 1
+    assert without_times(resumed.iterate()) == without_times(second) != without_times(first)
+    assert_same(weights_of(resumed), weights_of(whole))
+
+
+def test_a_meta_iteration_step_by_step():
+    """TRPO moved θ along what was sampled: with the tasks of the iteration, θ before and adapted policies after."""
+    run = MetaRL(small(num_updates=2))
+    sampled, sampler = [], run.sampler()
+
+    def recording(weights, tasks, key):
+        sampled.append((weights, tasks, key, sampler(weights, tasks, key)))
+        return sampled[-1][-1]
+
+    run._sampler = recording
+    before, tasks = weights_of(run), run.tasks(0)
+    metrics = run.iterate()
+    assert [key for _, _, key, _ in sampled] == [(1, 0, 0), (1, 0, 1), (1, 0, 2)]
+    for weights, seen, _, _ in sampled:
+        np.testing.assert_array_equal(seen, tasks)
+    for (weights, _, _, t), (after, *_) in zip(sampled, sampled[1:]):
+        z = (t.actions - t.means) / np.exp(t.log_stds)[:, None]
+        moved = 0.5 * np.mean(advantages(t).numpy()[:, :, None] * (z**2 - 1), 1)  # α = 0.5
+        np.testing.assert_allclose(after["log_std"] - weights["log_std"], moved, atol=1e-5)
+    np.testing.assert_array_equal(sampled[0][0]["w1"][1], before["w1"])
+    assert metrics["pre_return"] == sampled[0][-1].returns.mean()
+    assert metrics["post_return"] == sampled[2][-1].returns.mean()
+    assert metrics["steps"] == 3 * 2 * 3 * 8 and run.iteration == 1
+    assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"] and 0 < metrics["kl"] < 0.01
+    assert (weights_of(run)["w1"] != before["w1"]).any()
+
+
+def test_a_rejected_step_is_an_iteration_that_leaves_theta(monkeypatch):
+    monkeypatch.setattr("rl.meta_rl.advantages", lambda t: tf.fill(t.mask.shape, np.float32(np.nan)))
+    run = MetaRL(small())
+    before = weights_of(run)
+    run._inner_step = lambda weights, samples, inner_lr: weights
+    metrics = run.iterate()
+    assert not metrics["accepted"] and metrics["reason"] == "loss or KL not finite" and run.iteration == 1
+    assert_same(weights_of(run), before)
+
+
+def test_pretraining_takes_an_adam_step_on_the_loss_of_theta():
+    """The first step of Adam is its step size, 0.001, against the sign of the gradient."""
+    run = MetaRL(small("pretrained"))
+    before = weights_of(run)
+    metrics = run.iterate()
+    moved = weights_of(run)["log_std"] - before["log_std"]
+    np.testing.assert_allclose(np.abs(moved), 0.001, rtol=1e-3)
+    assert metrics["pre_return"] == metrics["post_return"] and metrics["steps"] == 2 * 3 * 8
+    assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"]
+
+
+def test_tasks_are_new_at_each_iteration_or_never():
+    maml, pretrained = MetaRL(small()), MetaRL(config.resolve("cheetah_vel", "pretrained", jit=False))
+    assert (maml.tasks(0) != maml.tasks(1)).all()
+    assert pretrained.tasks(0).shape == (1, 100, 1)
+    np.testing.assert_array_equal(pretrained.tasks(0), pretrained.tasks(7))
+
+
+def test_the_oracle_sees_a_new_task_in_every_episode():
+    run = MetaRL(small("oracle"))
+    t = run.sampler()(
+        {name: w[None] for name, w in weights_of(run).items()}, run.tasks(0), (1, 0, 0)
+    )
+    assert t.observations.shape[-1] == 4
+    assert len(np.unique(t.observations[0, t.mask[0] == 1, 2])) == t.ends.sum() >= 3
+    assert run.iterate()["accepted"]
+
+
+def test_evaluation_adapts_step_by_step():
+    run = MetaRL(small())
+    tasks = [[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5]]
+    returns = run.evaluate(tasks, [0.5, 0.25], rollouts=4)
+    assert returns.shape == (3, 3)
+    np.testing.assert_array_equal(run.evaluate(tasks, [0.5, 0.25], rollouts=4), returns)
+    np.testing.assert_array_equal(run.evaluate(tasks, [], rollouts=4), returns[:1])
+    other = run.evaluate(tasks, [0.5, 0.1], rollouts=4)
+    np.testing.assert_array_equal(other[:2], returns[:2])
+    assert (other[2] != returns[2]).all()
+
+
+@pytest.mark.slow
+def test_navigation_learns_to_adapt_in_20_iterations():
+    """Published after 100: −40.4 before, −11.7 after one step."""
+    run = MetaRL(config.resolve("point"))
+    for _ in range(20):
+        run.iterate()
+    protocol = config.test_protocol("point", "maml")
+    returns = run.evaluate(run.kind.test_tasks(), protocol.learning_rates[:1], protocol.update_batch_size).mean(1)
+    assert returns[1] > -15 and returns[0] < -30  # before adaptation nothing is known of the goal
