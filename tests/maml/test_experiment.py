@@ -120,8 +120,14 @@ def test_stopped_and_started_again_the_state_has_the_same_bits(stopped, kills):
     assert last_state(stopped[0].folder) == last_state(kills[0] / "sinusoid:never")
 
 
-def test_ctrl_c_works_as_before_once_training_is_over(stopped):
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_ctrl_c_works_as_before_once_training_is_over(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, mine := lambda *_: None)
+        sinusoid_run(tmp_path / "run", TasksWith(22, lambda _: os.kill(os.getpid(), signal.SIGINT))).train()
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # Going on
