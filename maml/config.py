@@ -24,6 +24,23 @@ IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool")
 FOLDER_ONLY = ("image_size", "channels", "split", "split_seed")
 
 
+def check_types(settings):
+    """A function expect(ok, name, expected), for further checks of this dataclass: UserError unless `ok`.
+
+    Raises the same for a field whose value is not of the type declared; a whole number may stand for a float.
+    """
+
+    def expect(ok, name, expected):
+        if not ok:
+            raise UserError(f"{name} is {getattr(settings, name)!r}, expected {expected}")
+
+    for field in dataclasses.fields(settings):
+        value, kinds = getattr(settings, field.name), get_args(field.type) or (field.type,)
+        whole_for_float = float in kinds and type(value) is int
+        expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
+    return expect
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that decides what a training run computes. The paper's symbol stands first where it has one."""
@@ -56,14 +73,7 @@ class Config:
     jit: bool = True  # compile with XLA
 
     def __post_init__(self):
-        def expect(ok, what, expected):
-            if not ok:
-                raise UserError(f"{what} is {getattr(self, what)!r}, expected {expected}")
-
-        for field in dataclasses.fields(self):
-            value, kinds = getattr(self, field.name), get_args(field.type) or (field.type,)
-            whole_for_float = float in kinds and type(value) is int
-            expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
+        expect = check_types(self)
         expect(self.datasource in SOURCES, "datasource", "one of " + ", ".join(SOURCES))
         expect(self.baseline in BASELINES, "baseline", "oracle, or nothing")
         expect(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS))

@@ -14,8 +14,9 @@ class Protocol:
 
     split: "test" or "val". shots: K, one curve each; the first is the headline. queries: query examples a class (None:
     K). tasks: how many. inner_lr: α (None: as in training; for a baseline, tuned on validation tasks).
-    checkpoint: "best" by validation, "latest", an iteration, or the Path of an authors' checkpoint. transductive: a task's queries are normalised together, as
-    in the paper; False: each by itself, with the statistics of the support set. Raises UserError for values that can't be.
+    checkpoint: "best" by validation, "latest", an iteration, or the Path of an authors' checkpoint. transductive: a task's
+    queries are normalised together, as in the paper; False: each by itself, with the statistics of the support set.
+    Raises UserError for values that can't be.
     """
 
     split: str

@@ -7,9 +7,9 @@ checkpoints that gave them.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import get_args
 
 from data_generators.errors import UserError
+from maml.config import check_types
 
 DATASOURCES = ("point", "cheetah_vel", "cheetah_dir", "ant_vel", "ant_dir")
 METHODS = ("maml", "pretrained", "random", "oracle")
@@ -56,14 +56,7 @@ class Config:
     jit: bool = True  # compile with XLA
 
     def __post_init__(self):
-        def expect(ok, what, expected):
-            if not ok:
-                raise UserError(f"{what} is {getattr(self, what)!r}, expected {expected}")
-
-        for field in dataclasses.fields(self):
-            value, kinds = getattr(self, field.name), get_args(field.type) or (field.type,)
-            whole_for_float = float in kinds and type(value) is int
-            expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
+        expect = check_types(self)
         for name, choices in CHOICES.items():
             expect(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
         for name in ("meta_batch_size", "update_batch_size", "tasks_per_chunk"):
