@@ -123,14 +123,14 @@ class MetaRL:
         loss, kl = self._objective.value(self.state.current_weights(), batch)
         return trpo.Outcome(loss_before, loss, kl, tf.constant(0), finite)
 
-    def evaluate(self, tasks, learning_rates, rollouts, key=(EVALUATION,)):
-        """Mean return of an episode on each of M tasks after 0, 1, … gradient steps, float64 [steps + 1, M].
+    def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,)):
+        """Yields (weights, Trajectories) of θ on each of M tasks, and again after each gradient step.
 
-        tasks: [M, G]. learning_rates: of each gradient step. rollouts: K, episodes before each step and after the last;
-        each task has K environments that step until its completed episodes have K·H steps, as [M]
-        sandbox/rocky/tf/algos/vpg.py samples for one task. key: of the random numbers, see `Sampler`.
+        weights: {name: tensor [M, ...]}. tasks: [M, G]. learning_rates: of each gradient step. rollouts: K, episodes
+        before each step and after the last; each task has K environments that step until its completed episodes have
+        K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one task. key: of the random numbers, see `Sampler`.
         """
-        c, returns = self.config, []
+        c = self.config
         sampler = Sampler(
             self.policy, c.datasource, len(tasks), rollouts, rollouts, c.horizon, c.oracle, each_task=True,
             num_threads=self._num_threads,
@@ -138,10 +138,16 @@ class MetaRL:
         weights = inner_loop.per_task(self.state.current_weights(), len(tasks))
         for step in range(len(learning_rates) + 1):
             trajectories = sampler(weights, tasks, (*key, step))
-            returns.append(trajectories.returns)
+            yield weights, trajectories
             if step < len(learning_rates):
                 weights = self._inner_step(weights, samples(trajectories), learning_rates[step])
-        return np.stack(returns)
+
+    def evaluate(self, *arguments, **named):
+        """Mean return of an episode on each of M tasks after 0, 1, … gradient steps, float64 [steps + 1, M].
+
+        Arguments as those of `adapt`.
+        """
+        return np.stack([trajectories.returns for _, trajectories in self.adapt(*arguments, **named)])
 
 
 def samples(trajectories):
