@@ -5,12 +5,15 @@ import statistics
 import time
 
 import gymnasium
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
 import rl.envs
 from rl.simulator import Simulator
+
+# isort: split
+# After rl.envs, which says what is wrong where MuJoCo can't be imported.
+import mujoco
+from mujoco.batch import Batch
 
 NUM_ENVS = 80  # two for each task of the paper's meta-batch
 ROUNDS = 9

@@ -5,13 +5,16 @@ task, O of an observation, A of an action.
 """
 
 import gymnasium
-import mujoco
 import numpy as np
-from mujoco.batch import Batch, SimulationError
 
 from data_generators.errors import UserError
 from rl.envs import kind as kinds
 from rl.envs import point
+
+# isort: split
+# After rl.envs, which says what is wrong where MuJoCo can't be imported.
+import mujoco
+from mujoco.batch import Batch, SimulationError
 
 
 class Simulator:
