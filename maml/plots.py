@@ -28,7 +28,7 @@ STYLE = {
 
 
 @contextmanager
-def _drawing(path, size, title, rows=1, columns=1, **sharing):
+def drawing(path, size, title, rows=1, columns=1, **sharing):
     """Gives the axes [rows, columns] of a new figure in this file's style, and writes the PNG at the end."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout='constrained')
@@ -41,7 +41,7 @@ def _drawing(path, size, title, rows=1, columns=1, **sharing):
     records.write_bytes(path, buffer.getvalue())
 
 
-def _column(rows, name, path):
+def column(rows, name, path):
     """Array [rows] of a column, NaN where blank."""
     if not rows or name not in rows[0]:
         raise UserError(f'{path}: expected at least one row and a column {name}')
@@ -62,7 +62,7 @@ def _tasks(folder, split='test'):
     return f'{" or ".join(f"{count:,}" for count in counts)} {split} tasks'.lstrip()
 
 
-def _smooth(values, window):
+def smooth(values, window):
     """Moving average [rows], centred; the window starts small, not to blur the steep beginning, and ends one-sided."""
     total = np.concatenate([[0.], np.cumsum(values)])
     index = np.arange(len(values))
@@ -73,9 +73,9 @@ def _smooth(values, window):
 
 def _draw_learning(axis, rows, quantity, path):
     """Training curve of post_loss, say: each row, and smoothed over 2 % of the run; and the validation points."""
-    iteration = _column(rows, 'iteration', path)
+    iteration = column(rows, 'iteration', path)
     for name, colour, marker in (('', BLUE, None), ('val_', ORANGE, 'o')):
-        values = _column(rows, f'{name}{quantity}', path)
+        values = column(rows, f'{name}{quantity}', path)
         there = np.isfinite(values)
         if not there.any():
             continue
@@ -84,7 +84,7 @@ def _draw_learning(axis, rows, quantity, path):
                       linestyle='-', linewidth=0.9, label='validation tasks')
         else:
             axis.plot(iteration[there], values[there], color=colour, alpha=0.25, linewidth=0.8)
-            axis.plot(iteration[there], _smooth(values[there], len(rows) // 50), color=colour,
+            axis.plot(iteration[there], smooth(values[there], len(rows) // 50), color=colour,
                       label='training tasks, smoothed')
     axis.set_xlabel('training iteration')
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -102,7 +102,7 @@ def learning_curve(folder):
     moment, when = ('post', 'after adaptation') if adapted else ('pre', 'before adaptation')
     classified = any(row.get(f'{moment}_accuracy') is not None for row in rows)
     path = Path(folder) / 'learning_curve.png'
-    with _drawing(path, (9.6, 3.8) if classified else (6.4, 3.8), _title(folder, f'query points, {when}'),
+    with drawing(path, (9.6, 3.8) if classified else (6.4, 3.8), _title(folder, f'query points, {when}'),
                   columns=1 + classified) as axes:
         loss = axes[0, 0]
         _draw_learning(loss, rows, f'{moment}_loss', source)
@@ -133,7 +133,7 @@ def _scale_loss(axis, label):
 def _draw_steps(axis, path, quantity, series, label):
     """One adaptation table: mean against steps, with its 95 % interval over tasks as a band."""
     rows = records.read_table(path)
-    step, mean, half = (_column(rows, name, path) for name in ('step', quantity, f'{quantity}_ci95'))
+    step, mean, half = (column(rows, name, path) for name in ('step', quantity, f'{quantity}_ci95'))
     colour, marker = series
     low, high = mean - half, mean + half
     if quantity == 'loss':
@@ -167,7 +167,7 @@ def adaptation_curve(folder, split='test'):
     classified = records.read_table(files[0][2])[0].get('accuracy') is not None
     quantity = 'accuracy' if classified else 'loss'
     path = folder / 'adaptation_curve.png'
-    with _drawing(path, (9.6, 4) if classified else (6.4, 4), _title(folder, _tasks(folder, split), '95 % intervals'),
+    with drawing(path, (9.6, 4) if classified else (6.4, 4), _title(folder, _tasks(folder, split), '95 % intervals'),
                   columns=1 + classified) as axes:
         for axis in axes[0]:
             curves = [_draw_steps(axis, source, quantity, SERIES[number % len(SERIES)],
@@ -203,13 +203,13 @@ def _draw_fit(axis, folder, shots):
     """Truth, support points, and the network before and after 1 and 10 steps on one task."""
     source, given = Path(folder) / f'fits_{shots}shot.csv', Path(folder) / f'support_{shots}shot.csv'
     rows, points = records.read_table(source), records.read_table(given)
-    x = _column(rows, 'x', source)
+    x = column(rows, 'x', source)
     order = np.argsort(x)
     curves = (('truth', 'ground truth', ORANGE, '-'), ('step_0', 'before update', GREY, ':'),
               ('step_1', 'after 1 step', GREEN, '--'), ('step_10', 'after 10 steps', BLUE, '-'))
     for name, label, colour, line in curves:
-        axis.plot(x[order], _column(rows, name, source)[order], line, color=colour, label=label)
-    axis.plot(_column(points, 'x', given), _column(points, 'y', given), 'D', color=PURPLE, markeredgecolor='white',
+        axis.plot(x[order], column(rows, name, source)[order], line, color=colour, label=label)
+    axis.plot(column(points, 'x', given), column(points, 'y', given), 'D', color=PURPLE, markeredgecolor='white',
               markersize=7, zorder=5, label='support points')
 
 
@@ -217,13 +217,13 @@ def figure_2(maml_folder, pretrained_folder=None):
     """Draws maml_folder/figure_2.png, as the paper's: fits for K = 5 and 10, MAML beside pretrained if given."""
     columns = [('MAML', maml_folder)] + ([('pretrained', pretrained_folder)] if pretrained_folder else [])
     path = Path(maml_folder) / 'figure_2.png'
-    with _drawing(path, (1.2 + 4.2 * len(columns), 6.2), 'Sinusoid · one test task, adapted to K points', rows=2,
+    with drawing(path, (1.2 + 4.2 * len(columns), 6.2), 'Sinusoid · one test task, adapted to K points', rows=2,
                   columns=len(columns), sharex=True, sharey=True) as axes:
-        for row, shots in enumerate((5, 10)):
-            for column, (label, folder) in enumerate(columns):
-                _draw_fit(axes[row, column], folder, shots)
-                axes[row, column].set_title(f'{label}, K = {shots}')
-            axes[row, 0].set_ylabel('y')
+        for row, shots in zip(axes, (5, 10)):
+            for axis, (label, folder) in zip(row, columns):
+                _draw_fit(axis, folder, shots)
+                axis.set_title(f'{label}, K = {shots}')
+            row[0].set_ylabel('y')
         for axis in axes[1]:
             axis.set_xlabel('x')
         handles = axes[0, 0].get_legend_handles_labels()
@@ -241,7 +241,7 @@ def figure_3(folders, path=None):
     # Several runs of different size may meet here: the count is said once only if it is the same.
     counts = {_tasks(folder) for folder in folders.values()}
     title = ' · '.join(['Sinusoid', counts.pop() if len(counts) == 1 else 'test tasks', '95 % intervals'])
-    with _drawing(path, (10.5, 4), title, columns=3, sharey=True) as axes:
+    with drawing(path, (10.5, 4), title, columns=3, sharey=True) as axes:
         for axis, shots in zip(axes[0], (5, 10, 20)):
             for series, (label, folder) in zip(SERIES, folders.items()):
                 _draw_run(axis, Path(folder), shots, series, label)

@@ -18,7 +18,9 @@ FIGURES = ('figure_2.png', 'figure_3.png', 'adaptation_curve.png', 'learning_cur
 SINUSOID = (('MAML', 'sinusoid_10shot'), ('pretrained', published.PRETRAINED), ('oracle', published.ORACLE))
 NUMBERS = ('measured', 'interval', 'tasks', 'queries', 'shots', 'step', 'iteration', 'iterations_total', 'seed',
            'wall_time_seconds')
-TEXTS = ('experiment', 'unit', 'split', 'checkpoint', 'command', 'commit', 'hardware')
+TEXTS = ('experiment', 'split', 'checkpoint', 'command', 'commit', 'hardware')
+UNITS = ('accuracy', 'mse')
+OTHER_UNITS = ('return',)  # of runs that other packages' parts of the page read
 
 # What `rebuild` may rewrite in the project's README.
 MARKS = ('<!-- results -->', '<!-- /results -->')
@@ -35,7 +37,7 @@ normalises each query by itself, with the statistics of the support set.
 
 
 class Run(NamedTuple):
-    """A run folder with a summary."""
+    """A run folder with a summary, whose fields are attributes."""
     folder: Path
     summary: dict
 
@@ -44,6 +46,15 @@ class Run(NamedTuple):
             return self.summary[name]
         except KeyError:
             raise AttributeError(name)
+
+    @property
+    def trained(self):
+        """Iterations behind the weights that were tested; all of them if validation chose among the checkpoints."""
+        return self.iterations_total if self.checkpoint == 'best' else min(self.iteration, self.iterations_total)
+
+
+class SupervisedRun(Run):
+    """A run of regression or classification."""
 
     @property
     def cell(self):
@@ -58,33 +69,38 @@ class Run(NamedTuple):
                      if all(entry.get(name) == self.summary[name] for name in names)), self.summary)
 
     @property
-    def trained(self):
-        """Iterations behind the weights that were tested; all of them if validation chose among the checkpoints."""
-        return self.iterations_total if self.checkpoint == 'best' else min(self.iteration, self.iterations_total)
-
-    @property
     def protocol(self):
         """What runs must share for their mean over seeds to mean something."""
         return (self.experiment, self.split, self.shots, self.trained, self.tasks, self.queries, self.step,
                 re.sub(r'\d+', '', self.checkpoint), self.unit)
 
 
-def _load(path):
-    summary = records.read_json(path)
-    missing = [name for name in NUMBERS if not isinstance(summary.get(name), (int, float))]
-    missing += [name for name in TEXTS if not isinstance(summary.get(name), str)]
-    missing += [name for name, kind in (('versions', dict), ('evaluations', list))
-                if not isinstance(summary.get(name), kind)]
+def check(path, summary, numbers, texts, lists=()):
+    """UserError naming the file and those of its fields that are missing or of another type; versions is a dict."""
+    kinds = {**dict.fromkeys(numbers, (int, float)), **dict.fromkeys(texts, str), **dict.fromkeys(lists, list),
+             'versions': dict, 'evaluations': list}
+    missing = [name for name, kind in kinds.items() if not isinstance(summary.get(name), kind)]
     if missing:
-        raise UserError(f'{path}: damaged, expected a number or text for {", ".join(missing)}')
+        raise UserError(f'{path}: damaged, expected a number, text or list for {", ".join(missing)}')
     if not all(isinstance(entry, dict) and isinstance(entry.get('file'), str) for entry in summary['evaluations']):
         raise UserError(f'{path}: damaged, expected every one of its evaluations to name a file')
-    return Run(path.parent, summary)
+
+
+def summaries(results_dir):
+    """Iterator of (path, summary) of the run folders under results_dir."""
+    return ((path, records.read_json(path)) for path in Path(results_dir).glob('*/seed_*/summary.json'))
 
 
 def load_runs(results_dir):
-    """Runs under results_dir, sorted by experiment and seed. UserError names a summary that is damaged."""
-    runs = [_load(path) for path in Path(results_dir).glob('*/seed_*/summary.json')]
+    """Supervised runs under results_dir, sorted by experiment and seed. UserError names a summary that is damaged."""
+    runs = []
+    for path, summary in summaries(results_dir):
+        if summary.get('unit') in OTHER_UNITS:
+            continue
+        check(path, summary, NUMBERS, TEXTS)
+        if summary.get('unit') not in UNITS:
+            raise UserError(f'{path}: damaged, unit is {summary.get("unit")!r}, expected {", ".join(UNITS + OTHER_UNITS)}')
+        runs.append(SupervisedRun(path.parent, summary))
     return sorted(runs, key=lambda run: (run.experiment, run.seed, str(run.folder)))
 
 
@@ -94,7 +110,7 @@ def _groups(runs):
     return [list(group) for _, group in groupby(ordered, key=lambda run: run.protocol)]
 
 
-def _table(head, rows):
+def table(head, rows):
     lines = [head, ['---'] * len(head), *rows]
     return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines) + '\n'
 
@@ -105,13 +121,16 @@ def _measured(value, interval, unit):
     return f'{value:.3f} ± {interval:.3f}'
 
 
-def _iterations(run):
-    """'60,000', or '**1,000 of 60,000 iterations**' for a run shorter than the paper's; and the checkpoint."""
-    full = published.iterations(run.experiment)
+def iterations(run, full):
+    """'60,000', or '**1,000 of 60,000 iterations**' for a run shorter than the paper's `full`; and the checkpoint."""
     text = f'{run.trained:,}'
     if full is not None and run.trained < full:
         text = f'**{text} of {full:,} iterations**'
     return f'{text} ({run.checkpoint}: {run.iteration:,})' if run.checkpoint == 'best' else f'{text} ({run.checkpoint})'
+
+
+def _iterations(run):
+    return iterations(run, published.iterations(run.experiment))
 
 
 def _seeds(runs):
@@ -172,13 +191,13 @@ def _others(prefix):
     for method in dict.fromkeys(cell.method for cell in cells):
         values = {cell.experiment.removesuffix('_dense'): str(cell) for cell in cells if cell.method == method}
         rows.append([method, *(values.get(column, '–') for column in columns)])
-    return _table(['other methods, as published', *(published.title(name).split(', ')[1] for name in columns)], rows)
+    return table(['other methods, as published', *(published.title(name).split(', ')[1] for name in columns)], rows)
 
 
 def _images(prefix, runs):
     name = published.title(prefix)
     rows = list(_published_rows(prefix + '_', runs))
-    return f'\n## {name}\n\n{_table(["experiment", "published", *RESULT_HEAD], rows)}\n{_others(prefix + "_")}'
+    return f'\n## {name}\n\n{table(["experiment", "published", *RESULT_HEAD], rows)}\n{_others(prefix + "_")}'
 
 
 def _errors(run, shots):
@@ -229,8 +248,8 @@ def _sinusoid(runs):
                for method in dict.fromkeys(cell.method for cell in others)]
     return ('\n## Sinusoid\n\nMean squared error on test tasks after 1, 5 and 10 inner steps: mean over seeds ± standard '
             'deviation between seeds.\nThe paper prints numbers for K = 5 alone.\n\n'
-            + _table([*head, 'tasks', 'iterations', 'seeds'], rows) + f'\n{commands}\n\n'
-            + _table(['other methods, as published, K = 5', '1 step', '5 steps', '10 steps'], context))
+            + table([*head, 'tasks', 'iterations', 'seeds'], rows) + f'\n{commands}\n\n'
+            + table(['other methods, as published, K = 5', '1 step', '5 steps', '10 steps'], context))
 
 
 def _stands_in(run):
@@ -243,7 +262,7 @@ def _unpublished(heading, explanation, runs):
         return ''
     rows = [[f'{published.title(group[0].experiment)}, {group[0].split}<br>`{group[0].command}`', *_result(group)]
             for group in _groups(runs)]
-    return f'\n## {heading}\n\n{explanation}\n\n' + _table(['experiment, split', *RESULT_HEAD], rows)
+    return f'\n## {heading}\n\n{explanation}\n\n' + table(['experiment, split', *RESULT_HEAD], rows)
 
 
 STAND_IN = """The paper's miniImagenet experiments on other photographs in its format: comparable with each other, not with the
@@ -275,23 +294,31 @@ def _other_tests(runs):
     if not rows:
         return ''
     head = ['run', 'split', 'K', 'queries', 'α', 'checkpoint', 'tasks', 'step', 'measured', 'one query at a time']
-    return f'\n## The same networks, tested otherwise\n\n{_table(head, rows)}'
+    return f'\n## The same networks, tested otherwise\n\n{table(head, rows)}'
 
 
-def _link(path, base):
+def link(path, base):
     return quote(path.relative_to(base).as_posix())
 
 
-def _figures(runs, base):
-    """The figures of the lowest seed of each experiment that has them."""
+def figures(runs, base, names, caption):
+    """Those of the figures `names` that the run folders hold, of the lowest seed of each experiment; '' if none.
+
+    caption(run, kind): what stands above, where kind is 'learning curve' for learning_curve.png.
+    """
     seen, text = set(), ''
-    for name in FIGURES:
+    for name in names:
         for run in runs:
             path = run.folder / name
             if path.exists() and (run.experiment, name) not in seen:
                 seen.add((run.experiment, name))
                 kind = name.removesuffix('.png').replace('_', ' ')
-                text += f'\n{published.title(run.experiment)}: {kind}\n\n![{kind}]({_link(path, base)})\n'
+                text += f'\n{caption(run, kind)}\n\n![{kind}]({link(path, base)})\n'
+    return text
+
+
+def _figures(runs, base):
+    text = figures(runs, base, FIGURES, lambda run, kind: f'{published.title(run.experiment)}: {kind}')
     return f'\n## Figures\n{text}' if text else ''
 
 
@@ -310,35 +337,44 @@ def _how(runs, base):
     """Commands, wall time and commit of every run, by the machine it was made on."""
     text = '\n## How the runs were made\n' if runs else ''
     for machine in sorted({_machine(run) for run in runs}):
-        rows = [[f'[{run.experiment}, seed {run.seed}]({_link(run.folder, base)})', f'`{run.command}`',
+        rows = [[f'[{run.experiment}, seed {run.seed}]({link(run.folder, base)})', f'`{run.command}`',
                  _duration(run.wall_time_seconds), run.commit[:10] + ('+changes' if '+' in run.commit else '')]
                 for run in runs if _machine(run) == machine]
-        text += f'\n{machine}\n\n' + _table(['run', 'command', 'wall time', 'commit'], rows)
+        text += f'\n{machine}\n\n' + table(['run', 'command', 'wall time', 'commit'], rows)
     return text
 
 
-def rebuild(results_dir, out='README.md'):
+def rebuild(results_dir, out='README.md', parts=()):
     """Rewrites results_dir/out from results_dir/*/seed_*/summary.json; returns its path.
 
-    deviations.md in results_dir, if there, is appended word for word. UserError if results_dir is no folder, or
-    naming a file in it that is damaged.
+    deviations.md in results_dir, if there, is appended word for word. parts: other packages' parts of the page, each
+    with load_runs(results_dir), section(runs, results_dir), a text, and front_page(runs), rows of the table on the
+    project's README: experiment, published, measured, iterations. UserError if results_dir is no folder, or naming a
+    file in it that is damaged.
     """
     base = Path(results_dir)
     if not base.is_dir():
         raise UserError(f'{base}: expected a folder of runs, found none')
     runs = load_runs(base)
+    others = [(part, part.load_runs(base)) for part in parts]
+    everything = [*runs, *(run for _, theirs in others for run in theirs)]
     ledger = base / 'deviations.md'
-    text = (HEAD + _images('omniglot', runs) + _sinusoid(runs) + _images('miniimagenet', runs) + _other_runs(runs) + _other_tests(runs)
-            + _figures(runs, base) + _how(runs, base))
+    text = (HEAD + _images('omniglot', runs) + _sinusoid(runs) + _images('miniimagenet', runs)
+            + ''.join(part.section(theirs, base) for part, theirs in others)
+            + _other_runs(runs) + _other_tests(runs) + _figures(runs, base) + _how(everything, base))
     if ledger.exists():
         text += '\n' + records.read_text(ledger)
     records.write_bytes(base / out, text.encode())
-    _front_page(base.resolve().parent / 'README.md', runs)
+    more = [row for part, theirs in others for row in part.front_page(theirs)]
+    _front_page(base.resolve().parent / 'README.md', runs, more)
     return base / out
 
 
-def _front_page(page, runs):
-    """Rewrites what stands between the marks in the project's own README: a row for each published cell that was run."""
+def _front_page(page, runs, more):
+    """Rewrites what stands between the marks in the project's own README: a row for each published cell that was run.
+
+    more: rows to add.
+    """
     if not page.exists() or MARKS[0] not in (text := records.read_text(page)):
         return
     before, rest = text.split(MARKS[0], 1)
@@ -356,6 +392,6 @@ def _front_page(page, runs):
     for group in _groups(run for run in runs if run.cell is None and _stands_in(run) and run.split == 'test'):
         rows.append([f'{published.title(group[0].experiment)}: accuracy', '–', _result(group)[0], _iterations(group[0]).split(' (')[0]])
     pictures = [run.folder / 'adaptation_curve.png' for run in runs if run.cell and run.unit == 'accuracy'][:1]
-    table = _table(['experiment', 'published', 'measured', 'iterations'], rows)
-    figure = ''.join(f'\n![accuracy against inner steps]({_link(path.resolve(), page.parent)})\n' for path in pictures)
-    records.write_bytes(page, f'{before}{MARKS[0]}\n{table}{figure}{MARKS[1]}{after}'.encode())
+    text = table(['experiment', 'published', 'measured', 'iterations'], [*rows, *more])
+    figure = ''.join(f'\n![accuracy against inner steps]({link(path.resolve(), page.parent)})\n' for path in pictures)
+    records.write_bytes(page, f'{before}{MARKS[0]}\n{text}{figure}{MARKS[1]}{after}'.encode())

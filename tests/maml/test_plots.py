@@ -74,7 +74,7 @@ def test_learning_curve_of_pretraining_shows_the_loss_before_adaptation(tmp_path
 
 def test_smoothing_is_the_mean_of_a_window():
     """By hand: windows [1], [1 2 6], [2 6 7], [6 7]."""
-    np.testing.assert_allclose(plots._smooth(np.array([1., 2., 6., 7.]), 3), [1, 3, 5, 6.5])
+    np.testing.assert_allclose(plots.smooth(np.array([1., 2., 6., 7.]), 3), [1, 3, 5, 6.5])
 
 
 def test_adaptation_curve_marks_the_published_value(tmp_path, drawn):
