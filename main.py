@@ -251,10 +251,15 @@ def command_line():
 def report():
     from data_generators.errors import UserError
     from maml import report
+    from rl import plots
+    from rl import report as rl_report
 
-    if not report.load_runs(FLAGS.logdir):
+    supervised, reinforcement = report.load_runs(FLAGS.logdir), rl_report.load_runs(FLAGS.logdir)
+    if not supervised and not reinforcement:
         raise UserError(f"no tested run in {FLAGS.logdir}, expected <experiment>/seed_<seed>/summary.json in it")
-    print(f"wrote {report.rebuild(FLAGS.logdir)}")
+    for run in reinforcement:
+        plots.draw(run.folder)
+    print(f"wrote {report.rebuild(FLAGS.logdir, parts=[rl_report])}")
 
 
 def benchmark():

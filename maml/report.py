@@ -95,12 +95,11 @@ def load_runs(results_dir):
     """Supervised runs under results_dir, sorted by experiment and seed. UserError names a summary that is damaged."""
     runs = []
     for path, summary in summaries(results_dir):
-        if summary.get('unit') in OTHER_UNITS:
-            continue
-        check(path, summary, NUMBERS, TEXTS)
-        if summary.get('unit') not in UNITS:
-            raise UserError(f'{path}: damaged, unit is {summary.get("unit")!r}, expected {", ".join(UNITS + OTHER_UNITS)}')
-        runs.append(SupervisedRun(path.parent, summary))
+        if (unit := summary.get('unit')) not in UNITS + OTHER_UNITS:
+            raise UserError(f'{path}: damaged, unit is {unit!r}, expected one of {", ".join(UNITS + OTHER_UNITS)}')
+        if unit in UNITS:
+            check(path, summary, NUMBERS, TEXTS)
+            runs.append(SupervisedRun(path.parent, summary))
     return sorted(runs, key=lambda run: (run.experiment, run.seed, str(run.folder)))
 
 

@@ -143,6 +143,12 @@ def test_a_missing_renderer_gets_one_line(renderer, tmp_path):
     assert f"MUJOCO_GL='{renderer}'" in error and "expected" in error
 
 
+@pytest.mark.parametrize("module", ["rl.envs", "rl.simulator", "rl.sampler", "rl.benchmark"])
+def test_without_mujoco_there_is_one_line(module, tmp_path):
+    code, _, error = in_a_process(f"import sys; sys.modules['mujoco'] = None; import {module}", tmp_path)
+    assert code == 1 and error.startswith("data_generators.errors.UserError: MuJoCo can't be imported")
+
+
 def test_the_point_is_drawn_where_it_is():
     env = gymnasium.make("maml/Point-v0", render_mode="rgb_array")
     env.reset(options={"task": [0.5, 0.5]})

@@ -1,0 +1,167 @@
+"""Figures of reinforcement-learning runs; what is drawn is read off the axes before they become a PNG."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from run_folders import write_metrics, write_run, write_trajectories
+
+from data_generators.errors import UserError
+from rl import plots, published
+
+FIVE = ["point", "cheetah_vel", "cheetah_dir", "ant_vel", "ant_dir"]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures saved during a test."""
+    figures = []
+    save = Figure.savefig
+
+    def keep(figure, *arguments, **settings):
+        figures.append(figure)
+        save(figure, *arguments, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def is_png(path):
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def labelled(axis):
+    """The lines of the legend, by what it calls them."""
+    return {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+
+
+def test_learning_curve_before_and_after_adaptation(tmp_path, drawn):
+    folder = tmp_path / "cheetah_vel" / "seed_3"
+    write_metrics(folder, [-100.0] * 60, [-50.0] * 59 + [-20.0])
+    assert is_png(plots.learning_curve(folder))
+    assert drawn[0].get_suptitle() == "Half-cheetah, goal velocity: MAML · seed 3 · training tasks"
+    axis = drawn[0].axes[0]
+    assert list(labelled(axis)) == ["before adaptation, smoothed", "after adaptation, smoothed"]
+    assert len(axis.lines) == 4 and axis.lines[2].get_ydata()[-1] == -20  # each iteration, and smoothed over 3
+    np.testing.assert_allclose(axis.lines[3].get_ydata()[-3:], [-50, -40, -35])
+    np.testing.assert_array_equal(axis.lines[3].get_xdata(), np.arange(1, 61))
+
+
+def test_learning_curve_without_inner_steps_is_one(tmp_path, drawn):
+    folder = tmp_path / "cheetah_vel_pretrained" / "seed_1"
+    write_metrics(folder, [-100.0, -90.0], [-100.0, -90.0])
+    plots.learning_curve(folder)
+    assert list(labelled(drawn[0].axes[0])) == ["without adaptation, smoothed"]
+
+
+def test_adaptation_figure_shows_measured_and_published_alike(tmp_path, drawn):
+    folders = {method: write_run(tmp_path, "ant_dir", method) for method in ("oracle", "random", "pretrained", "maml")}
+    path = plots.adaptation_figure(folders)
+    assert path == folders["maml"] / "figure_5.png" and is_png(path)
+    axis = drawn[0].axes[0]
+    lines = labelled(axis)
+    assert list(lines) == [label + suffix for label in ("MAML", "pretrained", "random", "oracle")
+                           for suffix in ("", ", published")]  # fmt: skip
+    for method, label in published.METHOD_TITLES.items():
+        measured, theirs = lines[label], lines[f"{label}, published"]
+        assert (measured.get_linestyle(), theirs.get_linestyle()) == ("-", "--")
+        assert measured.get_color() == theirs.get_color() and measured.get_zorder() > theirs.get_zorder()
+        np.testing.assert_allclose(measured.get_ydata(), theirs.get_ydata() + 1)
+        np.testing.assert_allclose(theirs.get_ydata()[0], published.find("ant_dir", method).means[0])
+    assert len({line.get_color() for line in lines.values()}) == 4
+    assert list(lines["MAML"].get_xdata()) == [0, 1, 2, 3]
+    assert list(lines["oracle"].get_xdata()) == [0, 3]  # flat
+
+
+def test_bands_are_one_standard_error(tmp_path, drawn):
+    """write_run's standard errors are 2."""
+    plots.adaptation_figure({"maml": write_run(tmp_path, "ant_dir")})
+    (band,) = drawn[0].axes[0].collections
+    (vertices,) = [path.vertices for path in band.get_paths()]
+    at_the_start = vertices[vertices[:, 0] == 0, 1]
+    np.testing.assert_allclose([at_the_start.min(), at_the_start.max()], [8.659 + 1 - 2, 8.659 + 1 + 2])
+
+
+def test_figure_of_2d_navigation_is_the_papers_4th(tmp_path, drawn):
+    assert plots.adaptation_figure({"maml": write_run(tmp_path, "point")}).name == "figure_4.png"
+    assert drawn[0].get_suptitle() == "2-D navigation · seed 1 · 40 test tasks · bands ± 1 standard error"
+    assert list(drawn[0].axes[0].get_xticks()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("datasource", FIVE)
+def test_what_isnt_run_is_drawn_as_published(datasource, tmp_path, drawn):
+    """[P] figure 5 has no random policy for the goal velocities."""
+    folder = write_run(tmp_path, datasource, "oracle")
+    assert plots.adaptation_figure({"oracle": folder}).parent == folder
+    shown = ["MAML, published", "pretrained, published", "random, published", "oracle", "oracle, published"]
+    if datasource in ("cheetah_vel", "ant_vel"):
+        shown.remove("random, published")
+    assert list(labelled(drawn[0].axes[0])) == shown
+
+
+def test_random_policy_is_compared_where_it_is_run(tmp_path, drawn):
+    plots.adaptation_figure({"random": write_run(tmp_path, "ant_vel", "random")})
+    assert "random, published" in labelled(drawn[0].axes[0])
+
+
+def test_a_run_shorter_than_the_papers_says_so(tmp_path, drawn):
+    plots.adaptation_figure({"maml": write_run(tmp_path, iterations_total=100, iteration=90)})
+    assert "MAML,\n100 of 500 iterations" in labelled(drawn[0].axes[0])
+
+
+def test_other_settings_stand_beside_nothing(tmp_path, drawn):
+    folder = write_run(tmp_path, experiment="cheetah_vel_first_order", papers=False)
+    plots.draw(folder)
+    assert list(labelled(drawn[0].axes[0])) == ["MAML"]
+    assert drawn[0].get_suptitle().startswith("Half-cheetah, goal velocity: MAML, first order · ")
+
+
+def test_draw_makes_what_there_are_tables_for(tmp_path):
+    folder = write_run(tmp_path, "point")
+    write_metrics(folder, [-40.0, -30.0], [-30.0, -20.0])
+    write_trajectories(folder)
+    plots.draw(folder)
+    assert {path.name for path in folder.glob("*.png")} == {"figure_4.png", "learning_curve.png", "trajectories.png"}
+
+
+def test_draw_unites_the_runs_of_a_seed(tmp_path, drawn):
+    """Not those of another seed, by other settings, or not tested yet; the figure moves to the first of the methods."""
+    pretrained = write_run(tmp_path, method="pretrained")
+    plots.draw(pretrained)
+    assert (pretrained / "figure_5.png").exists()
+    write_run(tmp_path, method="random", seed=2)
+    write_run(tmp_path, method="oracle", papers=False)
+    maml = write_run(tmp_path)
+    plots.draw(pretrained)
+    assert (maml / "figure_5.png").exists() and not (pretrained / "figure_5.png").exists()
+    assert list(labelled(drawn[-1].axes[0])) == [
+        "MAML", "MAML, published", "pretrained", "pretrained, published", "oracle, published"]  # fmt: skip
+
+
+def test_trajectories_before_and_after_1_to_3_steps(tmp_path, drawn):
+    folder = tmp_path / "point" / "seed_1"
+    write_trajectories(folder, steps=5, episodes=3, goal=(-0.3, 0.4))
+    assert is_png(plots.trajectories(folder))
+    assert drawn[0].get_suptitle() == "2-D navigation: MAML · seed 1 · test task 6 · ★ goal"
+    titles = [axis.get_title(loc="left") for axis in drawn[0].axes]
+    assert titles == ["before adaptation", "after 1 step", "after 2 steps", "after 3 steps"]
+    for axis in drawn[0].axes:
+        *paths, goal = axis.lines
+        assert [len(line.get_xdata()) for line in paths] == [20, 20, 20]
+        assert all(line.get_xydata()[0].tolist() == [0, 0] for line in paths)
+        assert goal.get_xydata().tolist() == [[-0.3, 0.4]]
+        assert axis.get_xlim() == axis.get_ylim()
+
+
+@pytest.mark.parametrize(
+    "draw, missing",
+    [
+        (plots.learning_curve, "metrics.csv"),
+        (plots.trajectories, "trajectories_test.csv"),
+        (lambda folder: plots.adaptation_figure({"maml": folder}), "summary.json"),
+        (plots.draw, "summary.json"),
+    ],
+)
+def test_missing_file_is_named_and_nothing_is_written(tmp_path, draw, missing):
+    with pytest.raises(UserError, match=missing):
+        draw(tmp_path)
+    assert not list(tmp_path.iterdir())
