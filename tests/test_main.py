@@ -522,4 +522,5 @@ def test_bad_settings_are_refused_before_tensorflow_is_imported():
     program += "sys.exit(code if 'tensorflow' not in sys.modules else 99)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(main.__file__).parent)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: datasource is 'mnist', expected one of sinusoid, omniglot, miniimagenet, folder, glyphs"]
+    sources = "sinusoid, omniglot, miniimagenet, folder, glyphs, point, cheetah_vel, cheetah_dir, ant_vel, ant_dir"
+    assert done.stderr.splitlines() == [f"error: datasource is 'mnist', expected one of {sources}"]
