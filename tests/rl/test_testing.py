@@ -42,10 +42,10 @@ def test_the_curve_is_over_40_tasks(tested):
         assert values.std(ddof=1) / np.sqrt(40) == pytest.approx(summary["sems"][step])
 
 
-def test_the_random_policy_is_about_as_good_as_the_published(tested):
-    """Published −82.7 and −58.0: one draw of the initial weights each, and means over the same 40 goals."""
+def test_adaptation_helps_a_random_policy(tested):
+    """Initial weights decide: eight seeds gave −66 to −138 before adaptation, −35 to −54 after four steps."""
     returns = tested[1]["returns"]
-    assert -90 < returns[0] < -50 and returns[0] < returns[4] < 0
+    assert -160 < returns[0] < -50 and returns[0] + 20 < returns[4] < -25
 
 
 def test_the_published_curve_stands_beside(tested):
