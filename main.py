@@ -9,6 +9,9 @@
     python main.py --datasource=miniimagenet --data_path=DIR               5-way 1-shot; --update_batch_size=5 for 5-shot
     python main.py --datasource=folder --data_path=DIR                     one's own images: a folder of class folders
     python main.py --datasource=glyphs                                     no data, no network needed
+    python main.py --datasource=point                                      reinforcement learning: 2-D navigation,
+    python main.py --datasource=cheetah_vel                                or cheetah_dir, ant_vel, ant_dir on MuJoCo
+    python main.py --datasource=cheetah_vel --baseline=oracle              its comparisons: also pretrained, random
     python main.py --datasource=omniglot --train=False --test_set          test again what is trained
     python main.py --adapt=DIR --run=results/.../seed_1                    adapt to a few labelled images, classify others
     python main.py --report                                                rebuild results/README.md
@@ -30,15 +33,18 @@ from absl import app, flags, logging
 FLAGS = flags.FLAGS
 
 # The authors' flags: same names, same meaning. None means the paper's value.
-flags.DEFINE_string("datasource", "sinusoid", "sinusoid, omniglot, miniimagenet, folder (one's own images) or glyphs (characters drawn from Matplotlib's fonts)")
+flags.DEFINE_string(
+    "datasource", "sinusoid", "sinusoid, omniglot, miniimagenet, folder (one's own images), glyphs (characters drawn from Matplotlib's fonts); or "
+    "point, cheetah_vel, cheetah_dir, ant_vel, ant_dir",
+)
 flags.DEFINE_integer("num_classes", None, "N: classes of a task [paper: 5]")
-flags.DEFINE_string("baseline", None, "oracle: the sinusoid network is told amplitude and phase")
+flags.DEFINE_string("baseline", None, "oracle: told the task (sinusoid and reinforcement learning); there also pretrained and random")
 flags.DEFINE_integer("pretrain_iterations", None, "steps on the un-adapted loss before the meta-training [0]")
-flags.DEFINE_integer("metatrain_iterations", None, "meta-updates [sinusoid: 70000, images: 60000]")
-flags.DEFINE_integer("meta_batch_size", None, "M: tasks of a meta-update [sinusoid: 25, Omniglot 5-way: 32, 20-way: 16, miniImagenet: 4, 5-shot: 2]")
+flags.DEFINE_integer("metatrain_iterations", None, "meta-updates [sinusoid: 70000, images: 60000, MuJoCo: 500, point: 100]")
+flags.DEFINE_integer("meta_batch_size", None, "M: tasks of a meta-update [sinusoid: 25, Omniglot 5-way: 32, 20-way: 16, miniImagenet: 4, 5-shot: 2, MuJoCo: 40, point: 20]")
 flags.DEFINE_float("meta_lr", None, "β: step size of Adam in the outer loop [0.001]")
-flags.DEFINE_integer("update_batch_size", None, "K: examples a class to adapt on [sinusoid: 10, images: 1]")
-flags.DEFINE_float("update_lr", None, "α: step size of the inner loop [sinusoid: 0.001, Omniglot 5-way: 0.4, 20-way: 0.1, miniImagenet: 0.01]")
+flags.DEFINE_integer("update_batch_size", None, "K: examples a class, or episodes, to adapt on [sinusoid: 10, images: 1, episodes: 20, ant_dir: 40]")
+flags.DEFINE_float("update_lr", None, "α: step size of the inner loop [sinusoid: 0.001, Omniglot 5-way: 0.4, 20-way: 0.1, miniImagenet: 0.01, MuJoCo: 0.1, point: 0.5]")
 flags.DEFINE_integer("num_updates", None, "inner steps in training [1; Omniglot 20-way and miniImagenet: 5]")
 flags.DEFINE_string("norm", None, "batch_norm, layer_norm or None [images: batch_norm, sinusoid: None]")
 flags.DEFINE_integer("num_filters", None, "filters of each convolution [64; miniImagenet: 32]")
@@ -65,7 +71,7 @@ flags.DEFINE_float("clip", None, "cut each entry of the meta-gradient to ± this
 flags.DEFINE_integer("tasks_per_chunk", None, "tasks whose meta-gradient is computed together [sinusoid: 25, Omniglot: 2, miniImagenet: 1]")
 flags.DEFINE_integer("iterations_per_call", None, "meta-updates in one call of a compiled loop [images: 1, sinusoid: 100]")
 flags.DEFINE_bool("jit", None, "compile with XLA [True; miniImagenet: False, TensorFlow's own kernels]")
-flags.DEFINE_integer("eval_tasks", 600, "tasks to test on")
+flags.DEFINE_integer("eval_tasks", None, "tasks to test on [600; reinforcement learning: 40]")
 flags.DEFINE_integer("eval_queries", None, "query examples a class at test [K, as in the paper]")
 flags.DEFINE_bool(
     "transductive", True, "normalise the queries of a test task together, as the paper; False: each by itself, with the "
@@ -76,6 +82,10 @@ flags.DEFINE_integer("image_size", None, "of --datasource=folder: images are res
 flags.DEFINE_integer("channels", None, "of --datasource=folder: 1 grey, 3 colour [3]")
 flags.DEFINE_string("split", None, "of --datasource=folder, unless it holds train, val and test: fractions of the classes [0.64,0.16,0.2]")
 flags.DEFINE_integer("split_seed", None, "of --datasource=folder: of the order in which classes are divided [0]")
+flags.DEFINE_string("outer", None, "outer step of reinforcement learning, trpo or adam [trpo; pretrained point: adam]")
+flags.DEFINE_string("hvp", None, "TRPO's Hessian-vector product, finite_difference or exact [finite_difference]")
+flags.DEFINE_float("max_kl", None, "δ: TRPO's limit on the mean KL [0.01; cheetah_dir: 0.02]")
+flags.DEFINE_integer("horizon", None, "H: steps of an episode [200, point: 100]")
 flags.DEFINE_string("adapt", None, "folder with N class folders of a few images each, and images to classify loose in it")
 flags.DEFINE_string("run", None, "run folder of the classifier for --adapt (or --checkpoint for one of the authors' code)")
 flags.DEFINE_integer("adapt_steps", None, "inner steps for --adapt [as many as the paper takes at test]")
@@ -88,8 +98,19 @@ CONFIG_FLAGS = (
     "num_filters conv max_pool stop_grad seed clip image_size channels split split_seed tasks_per_chunk iterations_per_call jit"
 ).split()
 
+RL_CONFIG_FLAGS = (
+    "metatrain_iterations meta_batch_size meta_lr num_updates stop_grad seed tasks_per_chunk jit outer hvp max_kl horizon"
+).split()
+
 # Those whose value in training has a flag of its own, train_….
 SETTINGS_WITH_TWO_FLAGS = ("update_batch_size", "update_lr")
+
+# Of supervised learning alone; "of reinforcement learning alone" are those in RL_CONFIG_FLAGS that aren't in CONFIG_FLAGS.
+SUPERVISED_ONLY = (
+    *(name for name in CONFIG_FLAGS if name not in (*RL_CONFIG_FLAGS, "baseline")),
+    *"data_path cache_dir eval_queries transductive checkpoint test_set run adapt_steps export".split(),
+)
+RL_ONLY = tuple(name for name in RL_CONFIG_FLAGS if name not in CONFIG_FLAGS)
 
 
 def parse_flags(argv):
@@ -117,13 +138,24 @@ def main(_):
             return benchmark()
         if FLAGS.adapt is not None:
             return adapt()
-        return train_and_test()
+        return train_and_test_policy() if is_rl() else train_and_test()
     except (UserError, OSError) as error:  # OSError: folders that can't be written, a full disk
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # while training, a Run sees to it
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+
+
+def is_rl():
+    """Whether the data source is one of reinforcement learning. UserError if it is none at all."""
+    from data_generators.errors import UserError
+    from data_generators.sources import SOURCES
+    from rl.config import DATASOURCES
+
+    if FLAGS.datasource not in (*SOURCES, *DATASOURCES):
+        raise UserError(f"datasource is {FLAGS.datasource!r}, expected one of {', '.join((*SOURCES, *DATASOURCES))}")
+    return FLAGS.datasource in DATASOURCES
 
 
 def train_and_test():
@@ -159,6 +191,23 @@ def train_and_test():
     return 0
 
 
+def train_and_test_policy():
+    """Settings, run, test, record; reinforcement learning."""
+    config, folder = rl_settings()
+    protocol = rl_test_protocol(config)
+
+    set_up_tensorflow(config.jit)
+    from rl import experiment, testing
+
+    run = experiment.Run(config, folder, log=FLAGS.log)
+    if FLAGS.train:
+        run.train(FLAGS.resume)
+    summary = testing.test(run, protocol, command_line())
+    print(f"everything about this run is in {folder}")
+    print(testing.headline(summary))
+    return 0
+
+
 def set_up_tensorflow(jit):
     """What must be settled before TensorFlow is imported."""
     # Made for large layers: beside XLA, which gets the small ones, it costs more than it brings.
@@ -169,14 +218,12 @@ def settings():
     """(Config, run folder) from the flags, the paper's values, and the run folder if there is one."""
     from data_generators import sources
     from data_generators.errors import UserError
-    from maml.config import READS_FILES, resolve, settle
+    from maml.config import IMPORTED, READS_FILES, resolve
+    from maml.records import run_folder
+    from maml.settings import settle
 
-    given = {name: getattr(FLAGS, name) for name in CONFIG_FLAGS}
-    if given["baseline"] == "None":
-        given["baseline"] = None
-    for name in SETTINGS_WITH_TWO_FLAGS:
-        in_training = getattr(FLAGS, f"train_{name}")
-        given[name] = getattr(FLAGS, name) if in_training == -1 else in_training
+    given = given_settings(CONFIG_FLAGS)
+    refuse(RL_ONLY, "belongs to reinforcement learning")
     config = resolve(FLAGS.datasource, **given)
     if stray := [name for name in ("run", "adapt_steps", "export") if getattr(FLAGS, name) is not None]:
         raise UserError(f"{', '.join(stray)} given without adapt, expected --adapt=<folder> with it")
@@ -191,7 +238,62 @@ def settings():
     dataset = sources.dataset_name(config.datasource, FLAGS.data_path)
     given["dataset"] = None if dataset == config.datasource else dataset
     config = resolve(FLAGS.datasource, **given)
-    return settle(config, given, FLAGS.logdir, FLAGS.train, FLAGS.resume, FLAGS.checkpoint and checkpoint_prefix().name)
+    if FLAGS.checkpoint:  # the weights come from elsewhere, and so the settings from the flags
+        return config, run_folder(FLAGS.logdir, config.experiment + IMPORTED + checkpoint_prefix().name, config.seed)
+    return settle(config, given, FLAGS.logdir, FLAGS.train, FLAGS.resume)
+
+
+def rl_settings():
+    """As `settings`, for reinforcement learning."""
+    from maml.settings import settle
+    from rl.config import resolve
+
+    refuse(SUPERVISED_ONLY, "belongs to supervised learning")
+    given = given_settings(RL_CONFIG_FLAGS)
+    given["method"] = "maml" if FLAGS.baseline in (None, "None") else FLAGS.baseline
+    return settle(resolve(FLAGS.datasource, **given), given, FLAGS.logdir, FLAGS.train, FLAGS.resume)
+
+
+def given_settings(names):
+    """{name: value of the flag}; None where it is not given."""
+    given = {name: getattr(FLAGS, name) for name in names}
+    if given.get("baseline") == "None":
+        given["baseline"] = None
+    for name in SETTINGS_WITH_TWO_FLAGS:
+        in_training = getattr(FLAGS, f"train_{name}")
+        given[name] = getattr(FLAGS, name) if in_training == -1 else in_training
+    return given
+
+
+def refuse(names, reason):
+    """UserError if one of these flags is given."""
+    from data_generators.errors import UserError
+
+    if odd := [name for name in names if FLAGS[name].present]:
+        raise UserError(f"{', '.join(odd)} given, which {reason}; expected no such flag with --datasource={FLAGS.datasource}")
+
+
+def named_checkpoint():
+    """What of a run to test: "best", "latest" or an iteration."""
+    from data_generators.errors import UserError
+
+    if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
+        raise UserError(f"test_iter is {FLAGS.test_iter}, expected an iteration, or -1 for the latest checkpoint")
+    return {None: "best", -1: "latest"}.get(FLAGS.test_iter, FLAGS.test_iter)
+
+
+def rl_test_protocol(config):
+    """As `test_protocol`, for reinforcement learning."""
+    from rl.config import test_protocol
+
+    return test_protocol(
+        config.datasource,
+        config.method,
+        rollouts=FLAGS.update_batch_size if FLAGS.train_update_batch_size != -1 else None,
+        first_lr=FLAGS.update_lr if FLAGS.train_update_lr != -1 else None,
+        tasks=FLAGS.eval_tasks,
+        checkpoint=named_checkpoint(),
+    )
 
 
 def test_protocol(config):
@@ -202,9 +304,7 @@ def test_protocol(config):
     on_test_set = FLAGS.train if FLAGS.test_set is None else FLAGS.test_set
     named = FLAGS.update_batch_size if not FLAGS.train or FLAGS.train_update_batch_size != -1 else None
     shots = protocol.headline_shots(config) if named is None else (named,)
-    if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
-        raise UserError(f"test_iter is {FLAGS.test_iter}, expected an iteration, or -1 for the latest checkpoint")
-    checkpoint = {None: "best", -1: "latest"}.get(FLAGS.test_iter, FLAGS.test_iter)
+    checkpoint = named_checkpoint()
     if FLAGS.checkpoint is not None:
         if FLAGS.test_iter is not None:
             raise UserError("checkpoint and test_iter given, expected one of them")
@@ -213,7 +313,7 @@ def test_protocol(config):
         split="test" if on_test_set else "val",
         shots=shots,
         queries=FLAGS.eval_queries,
-        tasks=FLAGS.eval_tasks,
+        tasks=600 if FLAGS.eval_tasks is None else FLAGS.eval_tasks,
         inner_lr=FLAGS.update_lr if FLAGS.train_update_lr != -1 else None,
         checkpoint=checkpoint,
         transductive=FLAGS.transductive,

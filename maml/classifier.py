@@ -24,8 +24,9 @@ from data_generators import sources
 from data_generators.class_folders import list_folder
 from data_generators.errors import UserError
 from maml import config as settings
-from maml import experiment, inner_loop, losses, records, tf1_checkpoint
+from maml import experiment, inner_loop, losses, records, runs, tf1_checkpoint
 from maml.checkpoints import Checkpoints
+from maml.meta_training import MetaTrainer
 
 FORMAT = "maml adapted classifier 1"  # stands in every saved file
 AT_A_TIME = 100  # images predicted together where they don't see one another, so that memory stays bounded
@@ -40,11 +41,11 @@ def load_run(folder, checkpoint="best"):
     folder = Path(folder)
     if not (folder / "config.json").exists():
         raise UserError(f"no run in {folder}, expected a run folder: one with config.json and checkpoints/ in it")
-    config = settings.from_dict(records.read_json(folder / "config.json"), folder / "config.json")
+    config = settings.Config.from_dict(records.read_json(folder / "config.json"), folder / "config.json")
     input_shape = _input_shape(config)
     net, _ = experiment.build_learner(config, input_shape)
-    state = experiment.State(experiment.MetaTrainer(net.init(config.seed), config.meta_lr))
-    experiment.restore(state, Checkpoints(folder / "checkpoints", state, config.to_dict()), checkpoint)
+    state = runs.State(MetaTrainer(net.init(config.seed), config.meta_lr))
+    runs.restore(state, Checkpoints(folder / "checkpoints", state, config.to_dict()), checkpoint)
     origin = f"{folder}, iteration {int(state.trainer.iteration):,}"
     return Classifier(config, input_shape, state.trainer.current_weights(), origin)
 
@@ -236,7 +237,7 @@ def load_adapted(path, classifier=None):
         support = arrays.pop("support")
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not an adapted classifier, expected a file that `save` wrote") from error
-    config = settings.from_dict(about.pop("config", {}), path)
+    config = settings.Config.from_dict(about.pop("config", {}), path)
     input_shape = _input_shape(config)
     theta = experiment.build_learner(config, input_shape)[0].init(config.seed)
     expected = {f"weights/{name}": (tuple(w.shape), w.dtype.name) for name, w in theta.items()}

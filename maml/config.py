@@ -5,11 +5,11 @@ Field names are the authors' flags. Sources: [P] the paper (arXiv 1703.03400v3),
 
 import dataclasses
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar
 
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
-from maml import records
+from maml.settings import Settings
 
 READS_FILES = ("omniglot", "miniimagenet", "folder")
 BASELINES = (None, "oracle")
@@ -17,33 +17,16 @@ NORMS = ("batch_norm", "layer_norm", "None")
 
 # Stands in the name of an experiment whose weights were trained elsewhere, before the name of their checkpoint.
 IMPORTED = "_imported_"
-# Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
-FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "iterations_per_call", "jit")
 # Settings that only images have, and those that only the user's own images have.
 IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool")
 FOLDER_ONLY = ("image_size", "channels", "split", "split_seed")
 
 
-def check_types(settings):
-    """A function expect(ok, name, expected), for further checks of this dataclass: UserError unless `ok`.
-
-    Raises the same for a field whose value is not of the type declared; a whole number may stand for a float.
-    """
-
-    def expect(ok, name, expected):
-        if not ok:
-            raise UserError(f"{name} is {getattr(settings, name)!r}, expected {expected}")
-
-    for field in dataclasses.fields(settings):
-        value, kinds = getattr(settings, field.name), get_args(field.type) or (field.type,)
-        whole_for_float = float in kinds and type(value) is int
-        expect(type(value) in kinds or whole_for_float, field.name, " or ".join(kind.__name__ for kind in kinds))
-    return expect
-
-
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Everything that decides what a training run computes. The paper's symbol stands first where it has one."""
+
+    FREE_TO_CHANGE: ClassVar = ("metatrain_iterations", "tasks_per_chunk", "iterations_per_call", "jit")
 
     datasource: str  # where the tasks come from
     baseline: str | None = None  # "oracle": the sinusoid's inputs carry amplitude and phase
@@ -73,7 +56,7 @@ class Config:
     jit: bool = True  # compile with XLA
 
     def __post_init__(self):
-        expect = check_types(self)
+        expect = self.check_types()
         expect(self.datasource in SOURCES, "datasource", "one of " + ", ".join(SOURCES))
         expect(self.baseline in BASELINES, "baseline", "oracle, or nothing")
         expect(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS))
@@ -151,11 +134,8 @@ class Config:
         paper |= {"dataset": None}
         if self.photographs and self.update_batch_size == 5 and self.meta_batch_size == 4:
             paper["meta_batch_size"] = 4  # [C] main.py, usage; [P] A.1 says 2
-        iterations = (*FREE_TO_CHANGE, "step_read")
+        iterations = (*self.FREE_TO_CHANGE, "step_read")
         return all(getattr(self, name) == value for name, value in paper.items() if name not in iterations)
-
-    def to_dict(self):
-        return dataclasses.asdict(self)
 
 
 def preset(datasource, num_classes, update_batch_size):
@@ -230,57 +210,3 @@ def resolve(datasource, **given):
             config, pretrain_iterations=config.total_iterations, metatrain_iterations=0
         )
     return config
-
-
-def from_dict(record, origin):
-    """The Config written by `to_dict`. Raises UserError, naming `origin`, on unknown or missing names or wrong values.
-
-    Names in FREE_TO_CHANGE and those that are None by default may be missing.
-    """
-    fields = {f.name: f.default for f in dataclasses.fields(Config)}
-    missing = {name for name in set(fields) - set(record) if name not in FREE_TO_CHANGE and fields[name] is not None}
-    if odd := sorted(set(record) - set(fields) | missing):
-        raise UserError(f"{origin}: these settings are unknown or missing: {', '.join(odd)}")
-    try:
-        return Config(**record)
-    except UserError as error:
-        raise UserError(f"{origin}: {error}") from error
-
-
-def check_same(config, recorded, folder):
-    """Raises UserError if `config` would compute something else than the run recorded in `folder`."""
-    ours, theirs = config.to_dict(), recorded.to_dict()
-    differing = [n for n in ours if n not in FREE_TO_CHANGE and ours[n] != theirs[n]]
-    if differing:
-        details = ", ".join(f"{n}={theirs[n]} there and {ours[n]} here" for n in differing)
-        raise UserError(
-            f"{folder} holds a run with other settings: {details}; "
-            "expected its settings, another --logdir, or --resume=False to train anew"
-        )
-
-
-def settle(config, given, logdir, train, resume, imported=None):
-    """(Config, folder) of a run: what the flags ask for, held against what the folder holds.
-
-    imported: name of the checkpoint if the weights come from elsewhere, and so the settings from the flags.
-
-    given: {name: value} of the settings asked for by name, None where not. Testing takes the settings from the folder,
-    and refuses those asked for that differ; training refuses a folder that holds another run, unless `resume` is
-    False. Changes nothing on the disk. Raises UserError.
-    """
-    if imported is not None:
-        return config, records.run_folder(logdir, config.experiment + IMPORTED + imported, config.seed)
-    folder = records.run_folder(logdir, config.experiment, config.seed)
-    if not (folder / "config.json").exists():
-        if not train:
-            raise UserError(f"no run in {folder}: nothing to test; leave out --train=False to train, or give its --logdir")
-        return config, folder
-    if train and not resume:
-        return config, folder
-    recorded = from_dict(records.read_json(folder / "config.json"), folder / "config.json")
-    if train:
-        check_same(config, recorded, folder)
-        return config, folder
-    asked = {name: value for name, value in given.items() if value is not None}
-    check_same(dataclasses.replace(recorded, **asked), recorded, folder)
-    return dataclasses.replace(recorded, tasks_per_chunk=config.tasks_per_chunk, jit=config.jit), folder

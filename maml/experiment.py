@@ -1,22 +1,17 @@
-"""A run in its folder: train, validate, keep checkpoints, test. What `main.py` calls."""
+"""A supervised run: train, validate, test. What `main.py` calls."""
 
 import dataclasses
 import itertools
 import re
 import signal
-import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import tensorflow as tf
 import tqdm
 
 from data_generators.errors import UserError
 from data_generators.streams import SPLITS
-from maml import evaluation, losses, networks, records, tf1_checkpoint
-from maml.checkpoints import Checkpoints
+from maml import evaluation, losses, networks, records, runs, tf1_checkpoint
 from maml.meta_training import Learner, MetaTrainer
 
 METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_INTERVAL)
@@ -61,63 +56,18 @@ def build_learner(config, input_shape):
     return net, learner
 
 
-class State(tf.Module):
-    """What a checkpoint of a run holds. trainer: θ, Adam's moments and the iteration."""
-
-    def __init__(self, trainer):
-        super().__init__()
-        self.trainer = trainer
-        self.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by validation; -1 before the first
-        self.best_score = tf.Variable(-np.inf, dtype=tf.float64)
-        self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, over all starts
-
-
-def restore(state, checkpoints, checkpoint):
-    """Sets `state` to a checkpoint: "best" by validation (the latest where nothing was), "latest", or an iteration.
-
-    Returns the label for the record. Raises UserError where there is none.
-    """
-    if checkpoint not in ("best", "latest"):
-        checkpoints.restore(checkpoint)
-        return f"iteration {checkpoint}"
-    if checkpoints.restore_latest() is None:
-        raise UserError(
-            f"no checkpoint in {checkpoints.folder}: nothing is trained there yet, or not on this machine; expected a run that was trained"
-        )
-    best, seconds = int(state.best_iteration), float(state.seconds)
-    if checkpoint == "latest" or best < 0:
-        return "latest"
-    if best != int(state.trainer.iteration):
-        try:
-            checkpoints.restore(best)
-            state.seconds.assign(seconds)  # choosing the best took the whole run
-        except UserError as error:
-            print(f"{error}; taking the latest checkpoint instead", file=sys.stderr)
-            checkpoints.restore_latest()
-            return "latest"
-    return "best"
-
-
-class Run:
+class Run(runs.Run):
     """One run: its settings, its tasks, its state and its folder.
 
     config: a Config. tasks: SinusoidTasks or ImageTasks. folder: where everything about it goes.
     """
 
     def __init__(self, config, tasks, folder, log=True):
-        self.config = config
-        self.tasks = tasks
-        self.folder = Path(folder)
-        self.log = log
         net, self.learner = build_learner(config, tasks.input_shape)
-        self.trainer = MetaTrainer(net.init(config.seed), config.meta_lr, config.clip)
-        self.state = State(self.trainer)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", self.state, config.to_dict())
+        trainer = MetaTrainer(net.init(config.seed), config.meta_lr, config.clip)
+        super().__init__(config, folder, trainer, records.METRICS_COLUMNS, log)
+        self.tasks = tasks
         self.evaluator = evaluation.Evaluator(self.learner)
-
-    @property
-    def iteration(self):
-        return int(self.trainer.iteration)
 
     # Training
 
@@ -131,28 +81,16 @@ class Run:
         config, total = self.config, self.config.total_iterations
         for split, queries in (("train", config.query_batch_size), ("val", config.update_batch_size)):
             self.tasks.check(split, config.update_batch_size, queries)
-        if not resume:
-            _set_aside(self.folder)
-        self.checkpoints.restore_latest()
-        if self.iteration > total:
-            raise UserError(
-                f"{self.folder} is trained to iteration {self.iteration} already, expected no more than the {total} asked "
-                "for; --train=False --test_iter=… tests an earlier checkpoint"
-            )
-        self._check_resumed_data()
-        records.write_json(self.folder / "config.json", config.to_dict())
+        self._begin(resume)
         if config.dataset is not None:
             records.write_json(self.folder / CLASSES, self.tasks.contents())
-        records.truncate_table(self.folder / "metrics.csv", self.iteration)
         if self.iteration >= total:
             return True
-        writer = tf.summary.create_file_writer(str(self.folder / "tensorboard")) if self.log else None
         pretrain = self._compile(dataclasses.replace(self.learner, num_updates=0))
         metatrain = self._compile(self.learner)
         bar = tqdm.tqdm(total=total, initial=self.iteration, desc=config.experiment, smoothing=0.05, unit="it")
         validated = ""
         with bar, _ctrl_c() as stopped:
-            last = time.monotonic()
             while self.iteration < total:
                 if self.iteration == config.pretrain_iterations:
                     self.trainer.restart_adam()  # the authors have an optimiser for each of the two phases
@@ -177,13 +115,10 @@ class Run:
                         row |= self._validate()
                         validated = f", val {100 * row['val_post_accuracy']:.1f} %"
                     bar.set_postfix_str(_describe(row) + validated, refresh=False)
-                    self._record(row, writer)
+                    self._record(row)
                 bar.update(done - before)
                 if at_checkpoint or stopped:
-                    now = time.monotonic()
-                    self.state.seconds.assign_add(now - last)
-                    last = now
-                    self.checkpoints.save(done, keep=int(self.state.best_iteration))
+                    self._save()
                 if stopped:
                     return False
         return True
@@ -215,21 +150,13 @@ class Run:
             "val_post_accuracy": accuracy[-1],
         }
 
-    def _record(self, row, writer):
-        records.append_row(self.folder / "metrics.csv", records.METRICS_COLUMNS, {"iteration": self.iteration, **row})
-        if writer is not None:
-            with writer.as_default(step=self.iteration):
-                for name, value in row.items():
-                    tf.summary.scalar(name, value)
-            writer.flush()
-
     # Data that may have changed since the training. CLASSES is written for those that their name alone doesn't settle.
 
     def _recorded_classes(self):
         path = self.folder / CLASSES
         return records.read_json(path) if path.exists() else None
 
-    def _check_resumed_data(self):
+    def _check_resumed(self):
         """Raises UserError if the classes, or the number of their images, are not those that the run began with."""
         there = self._recorded_classes()
         if not self.iteration or there is None or there == (here := self.tasks.contents()):
@@ -257,7 +184,7 @@ class Run:
     # Testing
 
     def restore(self, checkpoint):
-        """As the function `restore`; a Path is a checkpoint of the authors' code, see `tf1_checkpoint`."""
+        """As `runs.restore`; a Path is a checkpoint of the authors' code, see `tf1_checkpoint`."""
         if isinstance(checkpoint, Path):
             for name, value in tf1_checkpoint.read(checkpoint, self.trainer.current_weights()).items():
                 self.trainer.weights[name].assign(value)
@@ -265,7 +192,7 @@ class Run:
             self.trainer.iteration.assign(int(number[0]) if number else 0)
             records.write_json(self.folder / "config.json", self.config.to_dict())
             return checkpoint.name
-        return restore(self.state, self.checkpoints, checkpoint)
+        return super().restore(checkpoint)
 
     def evaluate(
         self, split, num_shots, num_queries, num_tasks, inner_lr=None, transductive=True, num_steps=TEST_STEPS
@@ -287,12 +214,6 @@ class Run:
 
     def _evaluation_tasks(self, split, num_tasks, num_shots, num_queries):
         return (self.tasks.sample(split, EVALUATION_SEED, i, 1, num_shots, num_queries) for i in range(num_tasks))
-
-
-def _set_aside(folder):
-    if folder.exists():
-        number = next(i for i in itertools.count(1) if not Path(f"{folder}.old-{i}").exists())
-        folder.rename(f"{folder}.old-{number}")
 
 
 def _row(metrics):

@@ -66,6 +66,17 @@ def read_json(path):
     return record
 
 
+def write_summary(path, summary, is_headline):
+    """Writes the summary, with earlier evaluations of the same training kept, and an earlier headline unless this is it."""
+    earlier = read_json(path) if path.exists() else None
+    if earlier is None or earlier['iterations_total'] != summary['iterations_total']:
+        write_json(path, summary)
+        return
+    evaluations = {e['file']: e for e in (*earlier['evaluations'], *summary['evaluations'])}
+    kept = summary if is_headline else earlier
+    write_json(path, {**kept, 'evaluations': [evaluations[name] for name in sorted(evaluations)]})
+
+
 def _cell(value):
     """Text of one number: '' for None; repr is the shortest text that reads back to the same float."""
     if value is None:

@@ -76,20 +76,9 @@ def test(run, protocol, command):
         "evaluations": evaluations,
         **records.provenance(),
     }
-    _record(run.folder / "summary.json", summary, protocol.is_headline(config))
+    records.write_summary(run.folder / "summary.json", summary, protocol.is_headline(config))
     draw(run.folder, config)
     return summary
-
-
-def _record(path, summary, is_headline):
-    """Writes the summary, with earlier evaluations of the same training kept, and an earlier headline unless this is it."""
-    earlier = records.read_json(path) if path.exists() else None
-    if earlier is None or earlier["iterations_total"] != summary["iterations_total"]:
-        records.write_json(path, summary)
-        return
-    evaluations = {e["file"]: e for e in (*earlier["evaluations"], *summary["evaluations"])}
-    kept = summary if is_headline else earlier
-    records.write_json(path, {**kept, "evaluations": [evaluations[name] for name in sorted(evaluations)]})
 
 
 def headline(summary):

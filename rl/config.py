@@ -5,14 +5,15 @@ cbfinn/maml_rl, files of maml_examples/ unless others are named, [D] the publish
 checkpoints that gave them.
 """
 
-import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 from data_generators.errors import UserError
-from maml.config import check_types
+from maml.settings import Settings
 
 DATASOURCES = ("point", "cheetah_vel", "cheetah_dir", "ant_vel", "ant_dir")
 METHODS = ("maml", "pretrained", "random", "oracle")
+NUM_TEST_TASKS = 40  # [M] maml_examples/test_maml_*.py
 CHOICES = {
     "datasource": DATASOURCES,
     "method": METHODS,
@@ -22,17 +23,16 @@ CHOICES = {
     "hvp": ("finite_difference", "exact"),
 }
 
-# Settings that change how fast a run is, or how long, but not what it computes: they may differ when it is resumed.
-FREE_TO_CHANGE = ("metatrain_iterations", "tasks_per_chunk", "jit")
-
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Everything that decides what a run computes. The paper's symbol stands first where it has one.
 
     The baselines are settings of the same machinery. Without inner steps the outer step is plain policy optimisation;
     one "task" whose environments differ in goal is training on the steps of all of them together.
     """
+
+    FREE_TO_CHANGE: ClassVar = ("metatrain_iterations", "tasks_per_chunk", "jit")
 
     datasource: str  # which environment
     method: str = "maml"
@@ -56,29 +56,48 @@ class Config:
     jit: bool = True  # compile with XLA
 
     def __post_init__(self):
-        expect = check_types(self)
+        expect = self.check_types()
         for name, choices in CHOICES.items():
             expect(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
         for name in ("meta_batch_size", "update_batch_size", "tasks_per_chunk"):
             expect(getattr(self, name) >= 1, name, "at least 1")
         for name in ("metatrain_iterations", "num_updates"):
             expect(getattr(self, name) >= 0, name, "at least 0")
+        expect(self.metatrain_iterations == 0 or self.method != "random", "metatrain_iterations", "0 of a random policy")
         expect(self.horizon is None or self.horizon >= 1, "horizon", "at least 1, or nothing")
         expect(1 <= self.envs_per_task <= self.update_batch_size, "envs_per_task", f"1 to {self.update_batch_size}")
         expect(0 <= self.seed < 2**31, "seed", "0 to 2147483647")
         for name in ("update_lr", "max_kl", "meta_lr"):
             expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
 
-    def to_dict(self):
-        return dataclasses.asdict(self)
+    @property
+    def total_iterations(self):
+        return self.metatrain_iterations
+
+    @property
+    def experiment(self):
+        """Name of the run folder: environment, method, and what makes it another than the paper's."""
+        name = self.datasource if self.method == "maml" else f"{self.datasource}_{self.method}"
+        name += "_first_order" if self.stop_grad else ""
+        return name if self.outer == preset(self.datasource, self.method).get("outer", Config.outer) else f"{name}_{self.outer}"
+
+    @property
+    def is_papers(self):
+        """Whether a published curve may stand beside the result: the paper's settings, however many iterations.
+
+        Either Hessian-vector product: they estimate the same.
+        """
+        paper = Config(**{"datasource": self.datasource, "method": self.method, **preset(self.datasource, self.method)})
+        free = (*self.FREE_TO_CHANGE, "seed", "hvp")
+        return all(value == paper.to_dict()[name] for name, value in self.to_dict().items() if name not in free)
 
 
 @dataclass(frozen=True)
 class TestProtocol:
-    """How the published curves were measured: plain gradient steps on each of 40 tasks, fresh episodes before each.
+    """How a policy is tested: plain gradient steps on each of several tasks, fresh episodes before each of them.
 
-    Sources: [M] test_maml_point.py, test_maml_cheetah.py, test_maml_cheetah_direc.py, test_maml_ant.py,
-    test_maml_ant_direc.py.
+    Sources of the published curves': [M] test_maml_point.py, test_maml_cheetah.py, test_maml_cheetah_direc.py,
+    test_maml_ant.py, test_maml_ant_direc.py.
     """
 
     __test__ = False  # no test, whatever pytest thinks of its name
@@ -87,6 +106,17 @@ class TestProtocol:
     first_lr: float  # step size of the first
     later_lr: float  # of those after it
     update_batch_size: int  # K, episodes of horizon H: K·H steps a task before each gradient step
+    tasks: int  # the first so many of the published curves' tasks
+    checkpoint: object = "best"  # by return after adaptation in training, "latest", or an iteration
+    suffix: str = ""  # of the tables' names, empty for the published protocol
+
+    def __post_init__(self):
+        if not 1 <= self.tasks <= NUM_TEST_TASKS:
+            raise UserError(f"eval_tasks is {self.tasks}, expected 1 to {NUM_TEST_TASKS}, as the published curves have")
+        if self.update_batch_size < 1:
+            raise UserError(f"update_batch_size is {self.update_batch_size}, expected at least 1")
+        if not 0 < self.first_lr < float("inf"):
+            raise UserError(f"update_lr is {self.first_lr}, expected a positive number")
 
     @property
     def learning_rates(self):
@@ -103,16 +133,26 @@ FIRST_LR = {
 }
 
 
-def test_protocol(datasource, method):
-    """The TestProtocol of a published curve."""
-    first = FIRST_LR[datasource].get(method, 0.1)
-    steps = 4 if datasource == "point" else 3
+def test_protocol(datasource, method, rollouts=None, first_lr=None, tasks=None, checkpoint="best"):
+    """The TestProtocol of a published curve; what is given replaces the published, and shows in the suffix."""
+    published = {
+        "rollouts": 40 if datasource in ("point", "ant_dir") else 20,
+        "tasks": NUM_TEST_TASKS,
+        "lr": FIRST_LR[datasource].get(method, 0.1),
+    }
+    asked = {"rollouts": rollouts, "tasks": tasks, "lr": first_lr}
+    chosen = {name: value if asked[name] is None else asked[name] for name, value in published.items()}
+    suffix = {"best": "", "latest": "_latest"}.get(checkpoint, f"_iteration_{checkpoint}")
+    suffix += "".join(f"_{name}_{chosen[name]:g}" for name in published if chosen[name] != published[name])
     return TestProtocol(
-        steps=0 if method == "oracle" else steps,
-        first_lr=first,
+        steps=0 if method == "oracle" else 4 if datasource == "point" else 3,
+        first_lr=chosen["lr"],
         # [M] 0.01 in the script for ant direction, whose published curve is flat from there on, 0.5 in the others
-        later_lr=first * (0.01 if datasource == "ant_dir" else 0.5),
-        update_batch_size=40 if datasource in ("point", "ant_dir") else 20,
+        later_lr=chosen["lr"] * (0.01 if datasource == "ant_dir" else 0.5),
+        update_batch_size=chosen["rollouts"],
+        tasks=chosen["tasks"],
+        checkpoint=checkpoint,
+        suffix=suffix,
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from maml import records
 from maml.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, column, drawing, smooth
 from rl import published, summaries
-from rl.config import METHODS
+from rl.config import METHODS, resolve
 
 # The colours of figure 3's methods, and one for the policy that wasn't trained.
 SERIES = {"maml": (BLUE, "o"), "pretrained": (ORANGE, "s"), "random": (PURPLE, "D"), "oracle": (GREEN, "^")}
@@ -42,7 +42,7 @@ def _siblings(run):
     """{method: folder} of the tested runs by the paper's settings with this run's environment, logdir and seed."""
     root, folders = run.folder.parents[1], {}
     for method in METHODS:
-        folder = records.run_folder(root, published.experiment(run.datasource, method), run.seed)
+        folder = records.run_folder(root, resolve(run.datasource, method).experiment, run.seed)
         if (folder / "summary.json").exists() and summaries.load(folder).published_returns is not None:
             folders[method] = folder
     return folders

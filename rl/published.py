@@ -9,9 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from rl.config import DATASOURCES, METHODS, preset
-
-TASKS = 40
+from rl.config import DATASOURCES, METHODS, NUM_TEST_TASKS, preset
 
 # [M] maml_examples/test_maml_*.py: the iteration of MAML's checkpoint that was tested, the one with the best return in
 # training ([P] A.2). Of the baselines': rl/config.py.
@@ -37,7 +35,7 @@ class PublishedCurve:
     @property
     def sems(self):
         """Standard errors of the means: sample standard deviation / √tasks. What the paper draws as bands."""
-        return tuple(std / math.sqrt(TASKS - 1) for std in self.stds)
+        return tuple(std / math.sqrt(NUM_TEST_TASKS - 1) for std in self.stds)
 
 
 # [D]: (mean, standard deviation over tasks) after 0, 1, 2, … gradient steps.
@@ -124,11 +122,6 @@ COMMANDS = {
 def find(datasource, method):
     """The PublishedCurve of an environment and a method, or None."""
     return CURVES.get((datasource, method))
-
-
-def experiment(datasource, method):
-    """Name of the experiment whose settings are the paper's: 'cheetah_vel', 'cheetah_vel_oracle'."""
-    return datasource if method == "maml" else f"{datasource}_{method}"
 
 
 def iterations(datasource, method):

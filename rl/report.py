@@ -5,7 +5,7 @@
 
 from maml.report import figures, iterations, table
 from rl import published, summaries
-from rl.config import DATASOURCES, METHODS
+from rl.config import DATASOURCES, METHODS, NUM_TEST_TASKS
 from rl.summaries import load_all as load_runs
 
 __all__ = ["front_page", "load_runs", "section"]
@@ -112,7 +112,7 @@ def _environment(name, runs):
         curve = published.find(name, method)
         numbers = [_number(*pair) for pair in zip(curve.means, curve.sems, strict=True)]
         iteration = f"{curve.iteration:,}" if curve.iteration else "none"
-        rows.append(["", "published", *_padded(numbers, columns), iteration, f"{published.TASKS}", ""])
+        rows.append(["", "published", *_padded(numbers, columns), iteration, f"{NUM_TEST_TASKS}", ""])
     if name in published.CONTEXT_VECTOR:
         numbers = [_number(mean) for mean in published.CONTEXT_VECTOR[name]]
         rows.append(["context vector", "published", *_padded(numbers, columns), "", "", ""])

@@ -1,7 +1,6 @@
 """The command line: the authors' commands, the way from training to the headline, and one clear line for bad input."""
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -11,36 +10,18 @@ from pathlib import Path
 import authors
 import numpy as np
 import pytest
-from absl.testing import flagsaver
+from commands import call, refused
 from PIL import Image
 
 import main
 from data_generators import omniglot, sources
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
-from maml import config, experiment, networks, records
+from maml import experiment, networks, records, settings
 
 ROOT = Path(__file__).parents[1]
 INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}
 SINE = "--datasource=sinusoid --metatrain_iterations=40 --meta_batch_size=4 --iterations_per_call=5 --nojit --eval_tasks=4 --nolog"
-
-
-def call(command, function=main.main):
-    """`function` with the flags of `command` set; the exit code, for main."""
-    with flagsaver.flagsaver():
-        main.parse_flags(["main.py", *shlex.split(command)])
-        return function([]) if function is main.main else function()
-
-
-def refused(capsys, command):
-    """The one line that `command` ends with."""
-    try:
-        code = call(command)
-    except SystemExit as exit:
-        code = exit.code
-    (line,) = capsys.readouterr().err.splitlines()
-    assert code == 2 and line.startswith("error: ")
-    return line
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +125,7 @@ def protocol(command):
     ],
 )
 def test_the_split_that_is_tested(command, split, monkeypatch):
-    monkeypatch.setattr(config, "settle", lambda settings, *_, **__: (settings, None))
+    monkeypatch.setattr(settings, "settle", lambda config, *_: (config, None))
     assert protocol(command).split == split
 
 
@@ -541,4 +522,5 @@ def test_bad_settings_are_refused_before_tensorflow_is_imported():
     program += "sys.exit(code if 'tensorflow' not in sys.modules else 99)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(main.__file__).parent)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: datasource is 'mnist', expected one of sinusoid, omniglot, miniimagenet, folder, glyphs"]
+    sources = "sinusoid, omniglot, miniimagenet, folder, glyphs, point, cheetah_vel, cheetah_dir, ant_vel, ant_dir"
+    assert done.stderr.splitlines() == [f"error: datasource is 'mnist', expected one of {sources}"]

@@ -6,7 +6,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from maml import config, experiment, records
+from maml import config, experiment, records, runs
 from maml.checkpoints import Checkpoints
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def test_the_example_of_an_adapted_classifier(tmp_path, monkeypatch):
     net, _ = experiment.build_learner(settings, (16, 16, 3))
     run = tmp_path / "run"
     records.write_json(run / "config.json", settings.to_dict())
-    state = experiment.State(experiment.MetaTrainer(net.init(0), settings.meta_lr))
+    state = runs.State(experiment.MetaTrainer(net.init(0), settings.meta_lr))
     Checkpoints(run / "checkpoints", state, settings.to_dict()).save(0)
     for place in ("ants/1.jpg", "bees/1.jpg", "bees/2.jpg", "x.jpg", "y.jpg"):
         path = tmp_path / "my_photos" / place

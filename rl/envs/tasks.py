@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_generators.errors import UserError
-
-NUM_TEST_TASKS = 40  # [M] maml_examples/test_maml_*.py
+from rl.config import NUM_TEST_TASKS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from toys import random_weights
 import maml
 from data_generators.errors import UserError
 from data_generators.image_files import read_image
-from maml import classifier, config, experiment, inner_loop, losses, networks
+from maml import classifier, config, experiment, inner_loop, losses, networks, runs
 from maml.checkpoints import Checkpoints
 
 SHAPE = (16, 16, 3)
@@ -284,7 +284,7 @@ def test_steps_that_cannot_be_are_refused(trained, given, message):
 def write_run(folder, settings, shape, best=1):
     """A run with checkpoints of iterations 1 and 2, `best` by validation, as training writes them. {iteration: θ}."""
     net, _ = experiment.build_learner(settings, shape)
-    state = experiment.State(experiment.MetaTrainer(net.init(0), settings.meta_lr))
+    state = runs.State(experiment.MetaTrainer(net.init(0), settings.meta_lr))
     state.best_iteration.assign(best)
     kept, weights = Checkpoints(folder / "checkpoints", state, settings.to_dict()), {}
     for iteration in (1, 2):

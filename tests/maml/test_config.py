@@ -6,7 +6,7 @@ import pytest
 
 from data_generators.errors import UserError
 from maml import config
-from maml.config import Config, check_same, from_dict, resolve
+from maml.config import Config, resolve
 
 
 # The table of the paper's settings ([P] 5.1, 5.2, A.1; authors' main.py for the sinusoid).
@@ -141,7 +141,7 @@ def test_unknown_names_raise():
 @pytest.mark.parametrize("source", config.SOURCES)
 def test_the_way_through_json_and_back(source):
     there = resolve(source)
-    assert from_dict(json.loads(json.dumps(there.to_dict())), "config.json") == there
+    assert Config.from_dict(json.loads(json.dumps(there.to_dict())), "config.json") == there
 
 
 def record(**changes):
@@ -150,32 +150,32 @@ def record(**changes):
 
 def test_an_unknown_setting_in_the_file_is_named():
     with pytest.raises(UserError, match="config.json: these settings are unknown or missing: colour$"):
-        from_dict(record(colour=1), "config.json")
+        Config.from_dict(record(colour=1), "config.json")
 
 
 def test_a_missing_setting_in_the_file_is_named():
     with pytest.raises(UserError, match="config.json: these settings are unknown or missing: update_lr$"):
-        from_dict({name: value for name, value in record().items() if name != "update_lr"}, "config.json")
+        Config.from_dict({name: value for name, value in record().items() if name != "update_lr"}, "config.json")
 
 
 def test_a_setting_of_speed_may_be_missing_in_the_file():
     slim = {name: value for name, value in record().items() if name != "tasks_per_chunk"}
-    assert from_dict(slim, "config.json") == resolve("omniglot")
+    assert Config.from_dict(slim, "config.json") == resolve("omniglot")
 
 
 def test_a_wrong_type_in_the_file_is_named():
     with pytest.raises(UserError, match="config.json: num_classes is 'five', expected int"):
-        from_dict(record(num_classes="five"), "config.json")
+        Config.from_dict(record(num_classes="five"), "config.json")
 
 
 def test_runs_that_differ_are_told_apart():
     with pytest.raises(UserError, match="folder holds a run with other settings: update_lr=0.4 there and 0.1 here"):
-        check_same(resolve("omniglot", update_lr=0.1), resolve("omniglot"), "folder")
+        resolve("omniglot", update_lr=0.1).check_same(resolve("omniglot"), "folder")
 
 
 @pytest.mark.parametrize("name, value", [("metatrain_iterations", 9), ("tasks_per_chunk", 9), ("jit", False)])
 def test_how_long_and_how_fast_may_differ(name, value):
-    check_same(resolve("omniglot", **{name: value}), resolve("omniglot"), "folder")
+    resolve("omniglot", **{name: value}).check_same(resolve("omniglot"), "folder")
 
 
 def test_a_setting_is_never_changed_in_place():

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from data_generators.errors import UserError
 from data_generators.sinusoid import SinusoidTasks
-from maml import config, experiment, records
+from maml import config, experiment, records, settings
 
 KILLS = [
     *(f"sinusoid:{moment}" for moment in killed.MOMENTS if moment != "never"),
@@ -311,7 +311,7 @@ def test_restoring_where_there_is_no_checkpoint(tmp_path):
 
 
 def settle(logdir, train=True, resume=True, **given):
-    return config.settle(config.resolve("omniglot", **given), given, logdir, train, resume)
+    return settings.settle(config.resolve("omniglot", **given), given, logdir, train, resume)
 
 
 @pytest.fixture

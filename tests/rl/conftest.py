@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-NEEDS_NO_MUJOCO = ("test_presets.py", "test_rl_published.py", "test_rl_plots.py", "test_rl_report.py")
+NEEDS_NO_MUJOCO = ("test_presets.py", "test_published.py", "test_plots.py", "test_report.py")
 
 collect_ignore = []
 if not importlib.util.find_spec("mujoco"):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from maml import records
-from rl import published
+from rl import config, published
 
 METRICS = ("iteration", "pre_return", "post_return")
 
@@ -14,7 +14,7 @@ def write_run(base, datasource="cheetah_vel", method="maml", seed=1, experiment=
     papers: whether a published curve stands beside it.
     """
     curve = published.find(datasource, method)
-    experiment = experiment or published.experiment(datasource, method)
+    experiment = experiment or config.resolve(datasource, method).experiment
     returns = [mean + 1 for mean in curve.means]
     step = min(1, len(returns) - 1)
     total = published.iterations(datasource, method)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rl import published
-from rl.config import DATASOURCES, METHODS, preset
+from rl.config import DATASOURCES, METHODS, NUM_TEST_TASKS, preset, resolve
 
 STORED = Path(__file__).parents[2] / "../shared/reference/rl_published_curves.json"
 NAMES = dict(zip(DATASOURCES, ("point", "cheetah", "cheetahdirec", "ant", "antdirec"), strict=True))
@@ -21,7 +21,7 @@ def test_what_the_authors_stored(datasource, method):
         pytest.skip(f"no {STORED}")
     stored, curve = json.loads(STORED.read_text())[NAMES[datasource]][method], published.find(datasource, method)
     assert list(curve.means) == stored["mean"] and list(curve.stds) == stored["std_over_tasks"]
-    assert curve.sems == pytest.approx(stored["sem"], abs=0.0006) and published.TASKS == stored["n_tasks"]
+    assert curve.sems == pytest.approx(stored["sem"], abs=0.0006) and NUM_TEST_TASKS == stored["n_tasks"]
 
 
 @pytest.mark.parametrize(
@@ -112,5 +112,5 @@ def test_title(experiment, title):
 
 @pytest.mark.parametrize("datasource, method", EVERY)
 def test_every_experiment_has_a_name_and_a_title(datasource, method):
-    title = published.title(published.experiment(datasource, method))
+    title = published.title(resolve(datasource, method).experiment)
     assert title == f"{published.DATASOURCE_TITLES[datasource]}: {published.METHOD_TITLES[method]}"
