@@ -195,6 +195,7 @@ def train_and_test_policy():
     """Settings, run, test, record; reinforcement learning."""
     config, folder = rl_settings()
     protocol = rl_test_protocol(config)
+    import rl.envs  # noqa: F401, which says what is wrong with MuJoCo, at once
 
     set_up_tensorflow(config.jit)
     from rl import experiment, testing

@@ -214,7 +214,10 @@ def _hardware():
     return f'{model}, {cores} cores, {memory}{platform.platform()}'
 
 
-def provenance():
-    """Dict of what a result depends on besides its settings: commit, versions (dict) and hardware (text)."""
-    versions = {'python': platform.python_version(), 'tensorflow': _version('tensorflow'), 'numpy': _version('numpy')}
-    return {'commit': _commit(), 'versions': versions, 'hardware': _hardware()}
+def provenance(packages=()):
+    """Dict of what a result depends on besides its settings: commit, versions (dict) and hardware (text).
+
+    packages: more of those whose versions matter.
+    """
+    versions = {name: _version(name) for name in ('tensorflow', 'numpy', *packages)}
+    return {'commit': _commit(), 'versions': {'python': platform.python_version(), **versions}, 'hardware': _hardware()}

@@ -67,7 +67,7 @@ def test(run, protocol, command):
         "wall_time_seconds": float(run.state.seconds),
         "diverged": diverged,
         "evaluations": [evaluation],
-        **records.provenance(),
+        **records.provenance(("mujoco", "gymnasium")),
     }
     records.write_summary(run.folder / "summary.json", summary, is_headline=not protocol.suffix)
     plots.draw(run.folder)
