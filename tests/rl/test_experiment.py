@@ -74,6 +74,10 @@ def torn_row(patch):
     patch.setattr(records, "append_row", at_call(3, records.append_row, tear))
 
 
+def torn_header(patch):
+    patch.setattr(records, "append_row", at_call(1, records.append_row, tear))
+
+
 def checkpoint(patch):
     patch.setattr(os, "replace", at_call(5, os.replace, kill))  # config.json, then iterations 0 to 3
 
@@ -103,13 +107,13 @@ def tear(_, path, *__):
     raise Killed
 
 
-@pytest.mark.parametrize("moment", [sample, row, torn_row, checkpoint])
+@pytest.mark.parametrize("moment", [sample, row, torn_row, torn_header, checkpoint])
 def test_killed_and_started_again_ends_as_never_killed(never_killed, tmp_path, moment, monkeypatch, fake):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         moment(patch)
         make_run(tmp_path).train()
     again = make_run(tmp_path)
-    assert again.checkpoints.iterations() == [0, 1, 2]
+    assert again.checkpoints.iterations() == ([0] if moment is torn_header else [0, 1, 2])
     again.train()
     assert_same(again, never_killed)
 
@@ -138,16 +142,29 @@ def test_the_same_of_a_real_run(tmp_path, monkeypatch):
     assert all(row["steps"] >= 48 and row["kl"] < 0.01 for row in table)
 
 
-def test_the_best_is_the_policy_whose_adapted_return_was_highest(never_killed):
-    returns = [row["post_return"] for row in rows(never_killed.folder)]
-    assert float(never_killed.state.best_score) == max(returns)
-    assert never_killed.restore("best") == "best"
-    assert never_killed.iteration == int(np.argmax(returns))  # row i is of θ after i − 1 iterations
+def with_returns(monkeypatch, returns):
+    returns = iter(returns)
+    monkeypatch.setattr(MetaRL, "iterate", lambda self: fake_iterate(self) | {"post_return": next(returns)})
+
+
+def test_the_best_has_the_highest_mean_return_over_ten_iterations(tmp_path, monkeypatch):
+    with_returns(monkeypatch, [-20.0] * 5 + [-8.0] + [-10.0] * 12)  # one lucky draw of tasks among even ones
+    run = make_run(tmp_path, iterations=18)
+    run.train()
+    assert float(run.state.best_score) == pytest.approx(-9.8)  # of iterations 5 to 14, counted from 0
+    assert run.restore("best") == "best" and run.iteration == 14
+
+
+def test_the_mean_goes_on_over_a_restart(tmp_path, monkeypatch):
+    with_returns(monkeypatch, [-20.0] * 5 + [-8.0] + [-10.0] * 12)
+    for iterations in (7, 18):
+        run = make_run(tmp_path, iterations=iterations)
+        run.train()
+    assert run.restore("best") == "best" and run.iteration == 14
 
 
 def test_the_best_is_kept_among_many(tmp_path, monkeypatch):
-    returns = iter([0.0, 5.0, *[1.0] * 12])
-    monkeypatch.setattr(MetaRL, "iterate", lambda self: fake_iterate(self) | {"post_return": next(returns)})
+    with_returns(monkeypatch, [0.0, 5.0, *[1.0] * 12])
     run = make_run(tmp_path, iterations=14)
     run.train()
     assert run.checkpoints.iterations() == [1, *range(5, 15)]
