@@ -261,11 +261,17 @@ def benchmark():
     from data_generators.errors import UserError
 
     name = FLAGS.datasource if FLAGS["datasource"].present else "omniglot"
-    if name not in ("omniglot", "miniimagenet"):
-        raise UserError(f"benchmark measures omniglot or miniimagenet, got --datasource={name}")
-    set_up_tensorflow(jit=name == "omniglot")
-    from maml import benchmark
+    if name in ("omniglot", "miniimagenet"):
+        set_up_tensorflow(jit=name == "omniglot")
+        from maml import benchmark
+    else:
+        from rl.config import DATASOURCES
 
+        if name not in DATASOURCES:
+            known = ", ".join(("omniglot", "miniimagenet", *DATASOURCES))
+            raise UserError(f"benchmark measures {known}, got --datasource={name}")
+        set_up_tensorflow(jit=True)
+        from rl import benchmark
     benchmark.main(name)
 
 

@@ -53,8 +53,8 @@ def draw(name, scripts):
         if child.returncode:
             said = (child.stderr.strip().splitlines() or [""])[-1].partition("UserError: ")[2]
             raise UserError(
-                said or f"the renderer MUJOCO_GL={variables.get('MUJOCO_GL')!r} crashed (exit status {child.returncode}), "
-                "expected MUJOCO_GL=egl or osmesa and its library"
+                said or f"the renderer of MUJOCO_GL={variables.get('MUJOCO_GL', '')!r} crashed, exit status "
+                f"{child.returncode}, expected MUJOCO_GL=egl or osmesa and its library"
             )
         with np.load(Path(folder) / "frames.npz") as drawn:
             return [drawn[f"frames{i}"] for i in range(len(scripts))]
