@@ -20,9 +20,9 @@ from rl.meta_rl import MetaRL
 from rl.policy import HIDDEN
 from rl.simulator import Simulator
 
-ROUNDS = 9  # of the environments
-ITERATIONS = 5  # meta-iterations, unless they take more than
+ROUNDS = 5  # unless they take more than
 SECONDS = 100  # in all
+HORIZONS = 3  # that environments are stepped for in a round
 
 
 def main(name):
@@ -32,52 +32,57 @@ def main(name):
 
 def report(config):
     """Prints environment steps/s, the time of a meta-iteration by its parts, what TRPO computes, and memory."""
-    c = config
-    measured = rates(c.datasource, c.meta_batch_size * c.envs_per_task)
-    runs, matmul = iterations(c)
-    steps = statistics.median(run["steps"] for run in runs)
-    seconds = {part: statistics.median(run["seconds"][part] for run in runs) for part in runs[0]["seconds"]}
+    c, measured = config, rounds(config)
+    median = {what: statistics.median(one[what] for one in measured) for what in measured[0]}
     print(
         f"{c.datasource}, {c.meta_batch_size} tasks, {c.num_updates + 1} times {c.update_batch_size} episodes of each, "
-        f"{os.cpu_count()} cores; medians"
+        f"{os.cpu_count()} cores; medians of {len(measured)}"
     )
-    simulator, sampling = measured["simulator"], steps / seconds["sampling"]
     share = ""
-    if "raw" in measured:
-        print(f"{measured['raw']:10,.0f} mj_step/s   raw: MuJoCo's own loop, all cores, nothing observed, no policy")
-        share = f", {100 * simulator / measured['raw']:.0f} % of raw"
-    print(f"{simulator:10,.0f} steps/s     simulator, with observations, rewards and resets{share}")
-    print(f"{sampling:10,.0f} steps/s     sampling with the policy, {100 * sampling / simulator:.0f} % of the simulator")
-    print(f"{measured['single']:10,.0f} steps/s     one gymnasium environment in a Python loop, no policy")
+    if "raw" in median:
+        print(f"{median['raw']:10,.0f} mj_step/s   raw: MuJoCo's own loop, all cores, nothing observed, no policy")
+        share = f", {100 * median['simulator'] / median['raw']:.0f} % of raw"
+    sampling = median["steps"] / median["sampling"]
+    print(f"{median['simulator']:10,.0f} steps/s     simulator, with observations, rewards and resets{share}")
+    share = f"{100 * sampling / median['simulator']:.0f} % of the simulator"
+    print(f"{sampling:10,.0f} steps/s     sampling with the policy, {share}")
+    print(f"{median['single']:10,.0f} steps/s     one gymnasium environment in a Python loop, no policy")
 
-    total = sum(seconds.values())
-    print(f"{total:10.2f} s           one meta-iteration, {steps:,.0f} environment steps")
-    for part, value in seconds.items():
-        print(f"{value:10.2f} s           {100 * value / total:3.0f} % {part}")
-    flops = statistics.median(run["flops"] for run in runs)
-    speed = statistics.median(run["flops"] / run["seconds"]["outer step"] for run in runs)
-    print(f"{flops / 1e9:10,.0f} GFLOP       matrix products of the outer step, TRPO")
+    parts = {part: median[part] for part in ("sampling", "advantages", "inner steps", "outer step")}
+    total = sum(parts.values())
+    print(f"{total:10.2f} s           one meta-iteration, {median['steps']:,.0f} environment steps")
+    for part, seconds in parts.items():
+        print(f"{seconds:10.2f} s           {100 * seconds / total:3.0f} % {part}")
+    speed, matmul = median["flops"] / median["outer step"], median["matmul"]
+    print(f"{median['flops'] / 1e9:10,.0f} GFLOP       matrix products of the outer step, TRPO")
     print(f"{speed / 1e9:10,.0f} GFLOP/s     outer step, {100 * speed / matmul:.0f} % of the next")
     print(f"{matmul / 1e9:10,.0f} GFLOP/s     products of {machine.MATRIX} x {machine.MATRIX} matrices")
     print(f"{machine.peak_memory():10,.0f} MiB         peak memory")
 
 
-def iterations(config):
-    """([{"steps", "seconds": as MetaRL's, "flops": TRPO's} of each meta-iteration], rate of matrix products in FLOP/s).
+def rounds(config):
+    """What was measured in each round, a list of dicts: a meta-iteration's "steps", the seconds of its parts as MetaRL
+    names them and the "flops" of its TRPO; "matmul", matrix products in FLOP/s; and `rates`, all by turns.
 
-    The first one, which compiles, is left out.
+    The first meta-iteration, which compiles, is left out.
     """
-    run, multiply, measured, matmul = MetaRL(config), machine.matrix_product(), [], []
+    run, multiply, measured = MetaRL(config), machine.matrix_product(), []
     sizes = [run.kind.observation_size, *HIDDEN, run.kind.action_size]
     run.iterate()
     start = time.perf_counter()
-    while not measured or (len(measured) < ITERATIONS and time.perf_counter() - start < SECONDS):
+    while not measured or (len(measured) < ROUNDS and time.perf_counter() - start < SECONDS):
         metrics = run.iterate()
         steps = metrics["steps"] / (config.num_updates + 1)
-        flops = trpo_flops(sizes, config.num_updates, steps, metrics["backtracks"] + 1)
-        measured.append({"steps": metrics["steps"], "seconds": run.seconds, "flops": flops})
-        matmul.append(machine.calls_a_second(multiply) * machine.MATMUL_FLOPS)
-    return measured, statistics.median(matmul)
+        measured.append(
+            {
+                "steps": metrics["steps"],
+                **run.seconds,
+                "flops": trpo_flops(sizes, config.num_updates, steps, metrics["backtracks"] + 1),
+                "matmul": machine.calls_a_second(multiply) * machine.MATMUL_FLOPS,
+                **rates(config.datasource, config.meta_batch_size * config.envs_per_task),
+            }
+        )
+    return measured
 
 
 def trpo_flops(sizes, num_updates, steps, values):
@@ -98,8 +103,8 @@ def trpo_flops(sizes, num_updates, steps, values):
     return steps * (gradients * (num_updates * second + gradient) + values * (num_updates * gradient + forward))
 
 
-def rates(name, num_envs, rounds=ROUNDS, num_threads=None):
-    """{"raw", "simulator", "single"}: median steps/s over rounds of a horizon each ("raw" for robots only)."""
+def rates(name, num_envs, horizons=HORIZONS, num_threads=None):
+    """{"raw", "simulator", "single"}: median steps/s over so many horizons, by turns ("raw" for robots only)."""
     kind = rl.envs.get(name)
     rng = np.random.default_rng(0)
     tasks = kind.sample_tasks(rng, num_envs)
@@ -111,11 +116,11 @@ def rates(name, num_envs, rounds=ROUNDS, num_threads=None):
     if kind.robot:
         contenders["raw"] = _raw(kind, actions, num_threads)
     measured = {contender: [] for contender in contenders}
-    for round_ in range(rounds + 1):
+    for i in range(horizons + 1):
         for contender, run in contenders.items():
             start = time.perf_counter()
             steps = run()
-            if round_:  # the first one warms up
+            if i:  # the first one warms up
                 measured[contender].append(steps / (time.perf_counter() - start))
     return {contender: statistics.median(values) for contender, values in measured.items()}
 

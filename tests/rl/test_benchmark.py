@@ -17,8 +17,8 @@ def tiny():
 
 
 def test_flops_of_a_small_policy_by_hand():
-    """Layers 3 x 4 and 4 x 2: 24 and 16 a step. A gradient: inner 4·24 + 9·16, outer 2·24 + 3·16, together 336; a value:
-    inner 96, outer 40. On 5 steps, 23 gradients and 2 values: 5·(23·336 + 2·136)."""
+    """Layers 3 x 4 and 4 x 2: 24 and 16 a step. A gradient: inner 4·24 + 9·16, outer 2·24 + 3·16, together 336; a
+    value: inner 96, outer 40. On 5 steps, 23 gradients and 2 values: 5·(23·336 + 2·136)."""
     assert benchmark.trpo_flops([3, 4, 2], num_updates=1, steps=5, values=2) == 40_000
     # A second inner step: 240 more for a gradient, 96 for a value.
     assert benchmark.trpo_flops([3, 4, 2], num_updates=2, steps=5, values=2) == 40_000 + 5 * (23 * 240 + 2 * 96)
@@ -50,8 +50,8 @@ def test_flops_are_those_of_the_compiled_program(num_updates):
 
 def flops_of_products(program):
     """2 · output entries · length of the sums, of every `dot`."""
-    shapes = {name: [int(n) for n in shape.split(",")] for name, shape in re.findall(r"(%[\w.]+) = f32\[([\d,]+)\]", program)}
-    shapes |= {name: [int(n) for n in s.split(",")] for name, s in re.findall(r"(%[\w.]+): f32\[([\d,]+)\]", program)}
+    shapes = re.findall(r"(%[\w.]+) = f32\[([\d,]+)\]", program)  # parameters too: they stand in lines of their own
+    shapes = {name: [int(n) for n in shape.split(",")] for name, shape in shapes}
     total = 0
     for output, left, axis in re.findall(r"(%[\w.]+) = \S+ dot\((%[\w.]+), .*lhs_contracting_dims={(\d)}", program):
         total += 2 * int(tf.reduce_prod(shapes[output])) * shapes[left][int(axis)]
@@ -68,11 +68,11 @@ def test_the_parts_of_a_meta_iteration_are_its_time():
 
 
 def test_every_quantity_has_its_line(monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "ITERATIONS", 2)
+    monkeypatch.setattr(benchmark, "ROUNDS", 2)
     monkeypatch.setattr(machine, "SECONDS", 0.01)
     benchmark.report(tiny())
     title, *lines = capsys.readouterr().out.splitlines()
-    assert title.startswith("point, 2 tasks, 2 times 2 episodes of each")
+    assert title.startswith("point, 2 tasks, 2 times 2 episodes of each") and title.endswith("medians of 2")
     what = [re.fullmatch(r" *[\d,.]+ (\S+) +(.+)", line).groups() for line in lines]
     units = ["steps/s"] * 3 + ["s"] * 5 + ["GFLOP", "GFLOP/s", "GFLOP/s", "MiB"]
     assert [unit for unit, _ in what] == units
@@ -81,11 +81,10 @@ def test_every_quantity_has_its_line(monkeypatch, capsys):
 
 
 def test_robots_have_raw_physics_too(monkeypatch, capsys):
-    measured = {"raw": 1e5, "simulator": 8e4, "single": 5e3}
-    monkeypatch.setattr(benchmark, "rates", lambda name, num_envs: measured)
     seconds = {"sampling": 2.0, "advantages": 0.5, "inner steps": 0.5, "outer step": 5.0}
-    runs = [{"steps": 80_000, "seconds": seconds, "flops": 4e11}]
-    monkeypatch.setattr(benchmark, "iterations", lambda config: (runs, 1.6e11))
+    rates = {"raw": 1e5, "simulator": 8e4, "single": 5e3}
+    rounds = [{"steps": 80_000, **seconds, "flops": 4e11, "matmul": 1.6e11, **rates}]
+    monkeypatch.setattr(benchmark, "rounds", lambda config: rounds)
     benchmark.main("cheetah_vel")
     text = capsys.readouterr().out
     assert "100,000 mj_step/s" in text and "80 % of raw" in text
