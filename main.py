@@ -86,6 +86,7 @@ flags.DEFINE_string("outer", None, "outer step of reinforcement learning, trpo o
 flags.DEFINE_string("hvp", None, "TRPO's Hessian-vector product, finite_difference or exact [finite_difference]")
 flags.DEFINE_float("max_kl", None, "δ: TRPO's limit on the mean KL [0.01; cheetah_dir: 0.02]")
 flags.DEFINE_integer("horizon", None, "H: steps of an episode [200, point: 100]")
+flags.DEFINE_bool("render", False, "of reinforcement learning: film the policy before and after adaptation, after the test")
 flags.DEFINE_string("adapt", None, "folder with N class folders of a few images each, and images to classify loose in it")
 flags.DEFINE_string("run", None, "run folder of the classifier for --adapt (or --checkpoint for one of the authors' code)")
 flags.DEFINE_integer("adapt_steps", None, "inner steps for --adapt [as many as the paper takes at test]")
@@ -105,12 +106,12 @@ RL_CONFIG_FLAGS = (
 # Those whose value in training has a flag of its own, train_….
 SETTINGS_WITH_TWO_FLAGS = ("update_batch_size", "update_lr")
 
-# Of supervised learning alone; "of reinforcement learning alone" are those in RL_CONFIG_FLAGS that aren't in CONFIG_FLAGS.
+# Those that belong to one of the two kinds of learning alone.
 SUPERVISED_ONLY = (
     *(name for name in CONFIG_FLAGS if name not in (*RL_CONFIG_FLAGS, "baseline")),
     *"data_path cache_dir eval_queries transductive checkpoint test_set run adapt_steps export".split(),
 )
-RL_ONLY = tuple(name for name in RL_CONFIG_FLAGS if name not in CONFIG_FLAGS)
+RL_ONLY = (*(name for name in RL_CONFIG_FLAGS if name not in CONFIG_FLAGS), "render")
 
 
 def parse_flags(argv):
@@ -195,15 +196,19 @@ def train_and_test_policy():
     """Settings, run, test, record; reinforcement learning."""
     config, folder = rl_settings()
     protocol = rl_test_protocol(config)
-    import rl.envs  # noqa: F401, which says what is wrong with MuJoCo, at once
+    from rl import frames  # MuJoCo; what is wrong with the settings has been said by now
 
+    if FLAGS.render:
+        frames.check_renderer(config.datasource)
     set_up_tensorflow(config.jit)
-    from rl import experiment, testing
+    from rl import experiment, render, testing
 
     run = experiment.Run(config, folder, log=FLAGS.log)
     if FLAGS.train:
         run.train(FLAGS.resume)
     summary = testing.test(run, protocol, command_line())
+    if FLAGS.render:
+        print("filmed:", *render.film(folder, run.meta, protocol))
     print(f"everything about this run is in {folder}")
     print(testing.headline(summary))
     return 0
@@ -367,11 +372,17 @@ def benchmark():
     from data_generators.errors import UserError
 
     name = FLAGS.datasource if FLAGS["datasource"].present else "omniglot"
-    if name not in ("omniglot", "miniimagenet"):
-        raise UserError(f"benchmark measures omniglot or miniimagenet, got --datasource={name}")
-    set_up_tensorflow(jit=name == "omniglot")
-    from maml import benchmark
+    if name in ("omniglot", "miniimagenet"):
+        set_up_tensorflow(jit=name == "omniglot")
+        from maml import benchmark
+    else:
+        from rl.config import DATASOURCES
 
+        if name not in DATASOURCES:
+            known = ", ".join(("omniglot", "miniimagenet", *DATASOURCES))
+            raise UserError(f"benchmark measures {known}, got --datasource={name}")
+        set_up_tensorflow(jit=True)
+        from rl import benchmark
     benchmark.main(name)
 
 

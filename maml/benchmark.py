@@ -24,6 +24,8 @@ from maml.meta_training import Learner, MetaTrainer
 
 ROUNDS = 5
 SECONDS = 2.0  # of each measurement in a round
+MATRIX = 2048
+MATMUL_FLOPS = 2 * MATRIX**3
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,10 @@ def main(name):
     flops = case.flops(case.meta_batch)
     print(
         f"one meta-iteration is {flops / 1e9:.1f} GFLOP of matrix products: {fast * flops / 1e9:.0f} GFLOP/s, "
-        f"{100 * fast * flops / matmul:.0f} % of the {matmul / 1e9:.0f} GFLOP/s this machine reaches on 2048 x 2048 matrices"
+        f"{100 * fast * flops / matmul:.0f} % of the {matmul / 1e9:.0f} GFLOP/s this machine reaches on "
+        f"{MATRIX} x {MATRIX} matrices"
     )
-    sampling = 1 / _rate(lambda: draw(case.meta_batch))
+    sampling = 1 / calls_a_second(lambda: draw(case.meta_batch))
     print(f"drawing the tasks takes {1000 * sampling:.2f} ms, {100 * sampling * fast:.1f} % of a meta-iteration")
     print("meta-batch   tasks/s   peak memory, MiB (a process each)")
     for size in case.meta_batches:
@@ -194,20 +197,24 @@ def _whole_task_map(case):
 
 def _alternate(contenders):
     """Median rate of each contender over ROUNDS rounds, all in each round, and the matrix-multiply rate in FLOP/s."""
-    matrix = tf.random.normal([2048, 2048])
-    multiply = tf.function(tf.matmul)
-    everything = {**contenders, "": lambda: multiply(matrix, matrix)}
+    everything = {**contenders, "": matrix_product()}
     rates = {name: [] for name in everything}
     for call in everything.values():
         call()
     for _ in range(ROUNDS):
         for name, call in everything.items():
-            rates[name].append(_rate(call))
+            rates[name].append(calls_a_second(call))
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    return {name: medians[name] for name in contenders}, medians[""] * 2 * 2048**3
+    return {name: medians[name] for name in contenders}, medians[""] * MATMUL_FLOPS
 
 
-def _rate(call):
+def matrix_product():
+    """A function that multiplies two matrices of MATRIX rows and columns: MATMUL_FLOPS, as fast as TensorFlow can."""
+    matrix, multiply = tf.random.normal([MATRIX, MATRIX]), tf.function(tf.matmul)
+    return lambda: multiply(matrix, matrix)
+
+
+def calls_a_second(call):
     """Calls a second, each waited for."""
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:
@@ -228,11 +235,11 @@ def _in_a_process(name, size):
 def _measure_size(case, size):
     step, draw = case.trainer(case.learner()), case.episodes()
     step(draw(size))
-    rate = statistics.median(_rate(lambda: step(draw(size))) for _ in range(3))
-    return rate * size, _peak_memory()
+    rate = statistics.median(calls_a_second(lambda: step(draw(size))) for _ in range(3))
+    return rate * size, peak_memory()
 
 
-def _peak_memory():
+def peak_memory():
     """MiB that this process has held at most. Not ru_maxrss, where Linux counts the parent that started it."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():

@@ -1,4 +1,7 @@
-"""How fast environments are simulated on this machine, and how far from what it could do without observing them."""
+"""How fast this machine simulates environments, samples with a policy and learns, and how far from what it could do.
+
+Everything is measured in one run, alternating, so that what else the machine does falls on all alike.
+"""
 
 import os
 import statistics
@@ -8,6 +11,11 @@ import gymnasium
 import numpy as np
 
 import rl.envs
+from maml import benchmark as machine
+from rl import trpo
+from rl.config import resolve
+from rl.meta_rl import MetaRL
+from rl.policy import HIDDEN
 from rl.simulator import Simulator
 
 # isort: split
@@ -15,23 +23,91 @@ from rl.simulator import Simulator
 import mujoco
 from mujoco.batch import Batch
 
-NUM_ENVS = 80  # two for each task of the paper's meta-batch
-ROUNDS = 9
+ROUNDS = 5  # unless they take more than
+SECONDS = 100  # in all
+HORIZONS = 3  # that environments are stepped for in a round
 
 
 def main(name):
-    """Prints environment steps/s: raw physics, the simulator, and one gymnasium environment in a loop."""
-    measured = rates(name)
-    print(f"{name}, {NUM_ENVS} environments, random actions, {os.cpu_count()} cores; medians of {ROUNDS} rounds")
-    if "raw" in measured:
-        print(f"{measured['raw']:10,.0f} mj_step/s   raw: MuJoCo's own loop, all cores, nothing observed")
-    share = f", {100 * measured['simulator'] / measured['raw']:.0f} % of raw" if "raw" in measured else ""
-    print(f"{measured['simulator']:10,.0f} steps/s     simulator, with observations, rewards and resets{share}")
-    print(f"{measured['single']:10,.0f} steps/s     one gymnasium environment in a Python loop")
+    """Prints the speeds of environments and of meta-iterations with the paper's settings."""
+    report(resolve(name))
 
 
-def rates(name, num_envs=NUM_ENVS, rounds=ROUNDS, num_threads=None):
-    """{"raw", "simulator", "single"}: median steps/s over rounds of a horizon each ("raw" for robots only)."""
+def report(config):
+    """Prints environment steps/s, the time of a meta-iteration by its parts, what TRPO computes, and memory."""
+    c, measured = config, rounds(config)
+    median = {what: statistics.median(one[what] for one in measured) for what in measured[0]}
+    print(
+        f"{c.datasource}, {c.meta_batch_size} tasks, {c.num_updates + 1} times {c.update_batch_size} episodes of each, "
+        f"{os.cpu_count()} cores; medians of {len(measured)}"
+    )
+    share = ""
+    if "raw" in median:
+        print(f"{median['raw']:10,.0f} mj_step/s   raw: MuJoCo's own loop, all cores, nothing observed, no policy")
+        share = f", {100 * median['simulator'] / median['raw']:.0f} % of raw"
+    sampling = median["steps"] / median["sampling"]
+    print(f"{median['simulator']:10,.0f} steps/s     simulator, with observations, rewards and resets{share}")
+    share = f"{100 * sampling / median['simulator']:.0f} % of the simulator"
+    print(f"{sampling:10,.0f} steps/s     sampling with the policy, {share}")
+    print(f"{median['single']:10,.0f} steps/s     one gymnasium environment in a Python loop, no policy")
+
+    parts = {part: median[part] for part in ("sampling", "advantages", "inner steps", "outer step")}
+    total = sum(parts.values())
+    print(f"{total:10.2f} s           one meta-iteration, {median['steps']:,.0f} environment steps")
+    for part, seconds in parts.items():
+        print(f"{seconds:10.2f} s           {100 * seconds / total:3.0f} % {part}")
+    speed, matmul = median["flops"] / median["outer step"], median["matmul"]
+    print(f"{median['flops'] / 1e9:10,.0f} GFLOP       matrix products of the outer step, TRPO")
+    print(f"{speed / 1e9:10,.0f} GFLOP/s     outer step, {100 * speed / matmul:.0f} % of the next")
+    print(f"{matmul / 1e9:10,.0f} GFLOP/s     products of {machine.MATRIX} x {machine.MATRIX} matrices")
+    print(f"{machine.peak_memory():10,.0f} MiB         peak memory")
+
+
+def rounds(config):
+    """What was measured in each round, a list of dicts: a meta-iteration's "steps", the seconds of its parts as MetaRL
+    names them and the "flops" of its TRPO; "matmul", matrix products in FLOP/s; and `rates`, all by turns.
+
+    The first meta-iteration, which compiles, is left out.
+    """
+    run, multiply, measured = MetaRL(config), machine.matrix_product(), []
+    sizes = [run.kind.observation_size, *HIDDEN, run.kind.action_size]
+    run.iterate()
+    start = time.perf_counter()
+    while not measured or (len(measured) < ROUNDS and time.perf_counter() - start < SECONDS):
+        metrics = run.iterate()
+        steps = metrics["steps"] / (config.num_updates + 1)
+        measured.append(
+            {
+                "steps": metrics["steps"],
+                **run.seconds,
+                "flops": trpo_flops(sizes, config.num_updates, steps, metrics["backtracks"] + 1),
+                "matmul": machine.calls_a_second(multiply) * machine.MATMUL_FLOPS,
+                **rates(config.datasource, config.meta_batch_size * config.envs_per_task),
+            }
+        )
+    return measured
+
+
+def trpo_flops(sizes, num_updates, steps, values):
+    """Floating-point operations (2 a multiply-add) of the matrix products in a TRPO step of second order.
+
+    sizes: of the policy's layers, from observation to action. steps: of all tasks, in each phase; padding is no work.
+    values: how often the line search evaluated loss and KL.
+    For a layer, products that cost as much as its forward pass: forward 1, with its gradient 3. For an inner step that
+    is differentiated 9: those 3, 2 for each of the gradient's two products, and 2 more from its forward pass. The first
+    layer has no gradient for its input: 2 instead of 3, 4 instead of 9.
+    Gradients through the inner steps: of the loss, and of the KL, two for each finite difference of conjugate gradients
+    and one more pair for the length of the step.
+    """
+    first, *others = (2 * a * b for a, b in zip(sizes, sizes[1:]))
+    forward, gradient = first + sum(others), 2 * first + 3 * sum(others)
+    second = 4 * first + 9 * sum(others)
+    gradients = 1 + 2 * (trpo.CG_ITERATIONS + 1)
+    return steps * (gradients * (num_updates * second + gradient) + values * (num_updates * gradient + forward))
+
+
+def rates(name, num_envs, horizons=HORIZONS, num_threads=None):
+    """{"raw", "simulator", "single"}: median steps/s over so many horizons, by turns ("raw" for robots only)."""
     kind = rl.envs.get(name)
     rng = np.random.default_rng(0)
     tasks = kind.sample_tasks(rng, num_envs)
@@ -43,11 +119,11 @@ def rates(name, num_envs=NUM_ENVS, rounds=ROUNDS, num_threads=None):
     if kind.robot:
         contenders["raw"] = _raw(kind, actions, num_threads)
     measured = {contender: [] for contender in contenders}
-    for round_ in range(rounds + 1):
+    for i in range(horizons + 1):
         for contender, run in contenders.items():
             start = time.perf_counter()
             steps = run()
-            if round_:  # the first one warms up
+            if i:  # the first one warms up
                 measured[contender].append(steps / (time.perf_counter() - start))
     return {contender: statistics.median(values) for contender, values in measured.items()}
 

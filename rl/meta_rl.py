@@ -4,6 +4,8 @@ M tasks, E environments of a task, T steps of a task, G numbers that make a task
 """
 
 import time
+from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +26,8 @@ class MetaRL:
     """θ and what moves it, by a Config.
 
     state: a MetaTrainer, which is θ, Adam's moments and the iteration: all that a checkpoint needs, as an iteration is
-    a function of them and the settings. num_threads: of the simulator, None for all cores.
+    a function of them and the settings. seconds: wall clock of the parts of the last meta-iteration, "sampling",
+    "advantages", "inner steps", "outer step". num_threads: of the simulator, None for all cores.
     """
 
     def __init__(self, config, num_threads=None):
@@ -34,6 +37,7 @@ class MetaRL:
         observation_size = kind.observation_size + config.oracle * kind.goals.size
         self.policy = gaussian_mlp(observation_size, kind.action_size, activation=config.activation)
         self.state = MetaTrainer(self.policy.init(config.seed), config.meta_lr)
+        self.seconds = {}
         self._sampler = None
         self._num_threads = num_threads
         self._objective = Objective(
@@ -72,24 +76,22 @@ class MetaRL:
         else "reason" why not (text), with "kl" and "backtracks"; "steps" of environments that entered, "diverged"
         simulations; "sampling_seconds", "learning_seconds": wall clock.
         """
-        c, iteration, seconds = self.config, self.iteration, {"sampling": 0.0, "learning": 0.0}
+        c, iteration, seconds = self.config, self.iteration, Counter()
         tasks = self.tasks(iteration)
         weights = inner_loop.per_task(self.state.current_weights(), c.meta_batch_size)
         phases, batches = [], []
         for phase in range(c.num_updates + 1):
-            start = time.monotonic()
-            trajectories = self.sampler()(weights, tasks, (c.seed, iteration, phase))
-            seconds["sampling"] += time.monotonic() - start
-            phases.append(trajectories)
-            start = time.monotonic()
-            batches.append(samples(trajectories))
+            with _timed(seconds, "sampling"):
+                phases.append(self.sampler()(weights, tasks, (c.seed, iteration, phase)))
+            with _timed(seconds, "advantages"):
+                batches.append(samples(phases[-1]))
             if phase < c.num_updates:
-                weights = self._inner_step(weights, batches[-1], c.update_lr)
-            seconds["learning"] += time.monotonic() - start
-        start = time.monotonic()
-        outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]))
-        accepted = bool(outcome.accepted)
-        seconds["learning"] += time.monotonic() - start
+                with _timed(seconds, "inner steps"):
+                    weights = self._inner_step(weights, batches[-1], c.update_lr)
+        with _timed(seconds, "outer step"):
+            outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]))
+            accepted = bool(outcome.accepted)
+        self.seconds = dict(seconds)
         return {
             "pre_return": phases[0].returns.mean(),
             "post_return": phases[-1].returns.mean(),
@@ -101,7 +103,8 @@ class MetaRL:
             "reason": outcome.reason(c.max_kl),
             "steps": int(sum(t.mask.sum(dtype=np.float64) for t in phases)),
             "diverged": sum(t.diverged for t in phases),
-            **{f"{part}_seconds": value for part, value in seconds.items()},
+            "sampling_seconds": seconds["sampling"],
+            "learning_seconds": seconds.total() - seconds["sampling"],
         }
 
     def _trpo_step(self, batch):
@@ -148,6 +151,13 @@ class MetaRL:
         Arguments as those of `adapt`.
         """
         return np.stack([trajectories.returns for _, trajectories in self.adapt(*arguments, **named)])
+
+
+@contextmanager
+def _timed(seconds, part):
+    start = time.monotonic()
+    yield
+    seconds[part] += time.monotonic() - start
 
 
 def samples(trajectories):

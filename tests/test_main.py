@@ -404,7 +404,7 @@ def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, 
         ("--adapt=photos --checkpoint=a --datasource=miniimagenet --update_lr=-1", "update_lr is -1.0, expected a positive"),
         ("--run=results/run", "run given without adapt, expected --adapt=<folder> with it"),
         ("--export=model --adapt_steps=3", "adapt_steps, export given without adapt, expected --adapt"),
-        ("--benchmark --datasource=glyphs", "benchmark measures omniglot or miniimagenet, got --datasource=glyphs"),
+        ("--benchmark --datasource=glyphs", "ant_vel, ant_dir, got --datasource=glyphs"),
         ("--train=False", "no run in results/sinusoid_10shot/seed_1: nothing to test"),
         ("--report", "no tested run in results, expected <experiment>/seed_<seed>/summary.json in it"),
         ("--datasource=omniglot --data_path=nowhere", "--data_path nowhere is not there; expected images_background.zip"),
@@ -524,3 +524,13 @@ def test_bad_settings_are_refused_before_tensorflow_is_imported():
     assert done.returncode == 2
     sources = "sinusoid, omniglot, miniimagenet, folder, glyphs, point, cheetah_vel, cheetah_dir, ant_vel, ant_dir"
     assert done.stderr.splitlines() == [f"error: datasource is 'mnist', expected one of {sources}"]
+
+
+@pytest.mark.parametrize("name, module", [("miniimagenet", "maml.benchmark"), ("ant_dir", "rl.benchmark")])
+def test_the_benchmark_that_goes_with_the_data_source(name, module, monkeypatch):
+    if module.startswith("rl"):
+        pytest.importorskip("mujoco")
+    measured = []
+    monkeypatch.setattr(f"{module}.main", measured.append)
+    call(f"--benchmark --datasource={name}")
+    assert measured == [name]

@@ -57,6 +57,18 @@ def test_the_same_command_again_tests_and_trains_no_more(logdir):
     assert sorted(os.listdir(logdir / "point" / "seed_1" / "checkpoints")) == checkpoints
 
 
+def test_a_film_is_made_on_request(logdir, capsys):
+    assert call(f"--datasource=point --train=False --eval_tasks=3 --render --logdir={logdir}") == 0
+    assert "filmstrip.png" in capsys.readouterr().out
+    assert {"filmstrip.png", "adapted.gif"} <= set(os.listdir(logdir / "point" / "seed_1"))
+
+
+def test_no_renderer_is_said_before_the_training(capsys, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    line = refused(capsys, "--datasource=cheetah_vel --render")
+    assert "MUJOCO_GL='nonsense'" in line and os.listdir() == []
+
+
 @pytest.mark.parametrize(
     "flags, folder",
     [
@@ -104,6 +116,7 @@ def test_the_published_protocol_is_the_default():
         ("--datasource=cheetah_vel --num_filters=3", "num_filters given, which belongs to supervised learning"),
         ("--datasource=cheetah_vel --data_path=x --norm=None", "norm, data_path given, which belongs to supervised learning"),
         ("--datasource=omniglot --horizon=3", "horizon given, which belongs to reinforcement learning"),
+        ("--datasource=omniglot --render", "render given, which belongs to reinforcement learning"),
         ("--datasource=point --eval_tasks=41", "eval_tasks is 41, expected 1 to 40"),
         ("--datasource=point --test_iter=-2", "test_iter is -2, expected an iteration"),
         ("--datasource=point --train=False", "no run in results/point/seed_1: nothing to test"),
