@@ -112,7 +112,7 @@ class RobotEnv(TaskEnv):
         return self._state_now
 
     def render(self):
-        """uint8 [360, 480, 3] from the camera that follows the robot."""
+        """uint8 [360, 480, 3] from the camera that follows the robot. (Beside TensorFlow use `rl.frames`.)"""
         if self._renderer:
             self._renderer.update_scene(self.data, camera="track")
             return self._renderer.render()
