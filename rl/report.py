@@ -10,7 +10,7 @@ from rl.summaries import load_all as load_runs
 
 __all__ = ["front_page", "load_runs", "section"]
 
-FIGURES = ("figure_4.png", "figure_5.png", "trajectories.png", "learning_curve.png")
+FIGURES = ("figure_4.png", "figure_5.png", "trajectories.png", "filmstrip.png", "learning_curve.png")
 
 HEAD = """
 ## Reinforcement learning
