@@ -141,7 +141,7 @@ class _Robots:
             self._batch.step(stage=self._robot.stage)
         except SimulationError as error:
             failed = error.ids
-        if self._warnings.any():
+        if np.count_nonzero(self._warnings):
             failed = np.union1d(failed, np.flatnonzero(self._warnings.any(axis=1))).astype(int)
             self._warnings[:] = 0
         return failed

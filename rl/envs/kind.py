@@ -84,7 +84,7 @@ def get(name):
 
 def cut(actions):
     """`actions` as float64, cut to ±1."""
-    return np.clip(np.asarray(actions, np.float64), -1.0, 1.0)
+    return np.minimum(np.maximum(np.asarray(actions, np.float64), -1.0), 1.0)  # a third of np.clip's time for so few
 
 
 def observe(kind, state, tasks, oracle):
@@ -102,7 +102,8 @@ def outcome(kind, state, tasks, actions, before, failed, oracle):
     observations = observe(kind, state, tasks, oracle)
     rewards = kind.reward(state, tasks, actions)
     terminated = kind.terminated(state, tasks)
-    if not len(failed) and np.isfinite(observations).all():
+    # A sum that is finite has finite terms, and takes less time than looking at each.
+    if not len(failed) and np.isfinite(np.add.reduce(observations, axis=None)):
         return observations, rewards, terminated, failed
     diverged = np.union1d(failed, np.flatnonzero(~np.isfinite(observations).all(axis=1))).astype(int)
     observations[diverged] = before[diverged]

@@ -93,9 +93,13 @@ def test_bad_settings_get_one_line(given, message):
     assert "\n" not in str(caught.value)
 
 
-def test_fewer_pooled_episodes_have_fewer_environments():
-    c = config.resolve("cheetah_vel", "oracle", update_batch_size=8)
-    assert (c.update_batch_size, c.envs_per_task) == (8, 8)
+@pytest.mark.parametrize(
+    "datasource, method, episodes, environments",
+    [("cheetah_vel", "oracle", 8, 8), ("cheetah_vel", "maml", 20, 4), ("cheetah_dir", "maml", 6, 3), ("ant_dir", "maml", 6, 1)],
+)
+def test_environments_divide_the_episodes(datasource, method, episodes, environments):
+    c = config.resolve(datasource, method, update_batch_size=episodes)
+    assert (c.update_batch_size, c.envs_per_task) == (episodes, environments)
 
 
 def test_a_config_does_not_change():
