@@ -107,19 +107,23 @@ def trpo_flops(sizes, num_updates, steps, values):
 
 
 def rates(name, num_envs, horizons=HORIZONS, num_threads=None):
-    """{"raw", "simulator", "single"}: median steps/s over so many horizons, by turns ("raw" for robots only)."""
+    """{"raw", "simulator", "single"}: median steps/s over so many horizons ("raw" for robots only).
+
+    The first two by turns; the last after them, as one core alone leaves the processor cooler than it finds it.
+    """
     kind = rl.envs.get(name)
     rng = np.random.default_rng(0)
     tasks = kind.sample_tasks(rng, num_envs)
     actions = rng.standard_normal([kind.horizon, num_envs, kind.action_size], np.float32)
-    contenders = {
-        "simulator": _simulator(name, tasks, actions, num_threads),
-        "single": _single(kind, tasks[0], actions[:, 0]),
-    }
-    if kind.robot:
-        contenders["raw"] = _raw(kind, actions, num_threads)
+    on_all_cores = {"raw": _raw(kind, actions, num_threads)} if kind.robot else {}
+    on_all_cores["simulator"] = _simulator(name, tasks, actions, num_threads)
+    return _by_turns(on_all_cores, horizons) | _by_turns({"single": _single(kind, tasks[0], actions[:, 0])}, horizons)
+
+
+def _by_turns(contenders, turns):
+    """{name: median steps/s} of functions that return how many steps they took."""
     measured = {contender: [] for contender in contenders}
-    for i in range(horizons + 1):
+    for i in range(turns + 1):
         for contender, run in contenders.items():
             start = time.perf_counter()
             steps = run()
@@ -148,9 +152,10 @@ def _raw(kind, actions, num_threads):
 
 def _simulator(name, tasks, actions, num_threads):
     simulator = Simulator(name, len(tasks), num_threads)
+    simulator.reset(tasks, range(len(tasks)))
 
     def run():
-        simulator.reset(tasks, range(len(tasks)))
+        simulator.reset()
         for action in actions:
             _, _, terminated, truncated = simulator.step(action)
             done = terminated | truncated
