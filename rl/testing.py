@@ -121,4 +121,6 @@ def headline(summary):
         lines.append(line)
     if s["published_returns"] is None:
         lines.append("nothing published to compare with")
+    if s["diverged"]:
+        lines.append(f"{s['diverged']} episodes ended because the simulation diverged")
     return "\n".join(lines)

@@ -56,6 +56,11 @@ def test_the_published_curve_stands_beside(tested):
     assert len(lines) == 7 and "-82.66 ±  1.12" in lines[2]
 
 
+def test_diverged_simulations_are_said(tested):
+    assert testing.headline(tested[1] | {"diverged": 2}).endswith("2 episodes ended because the simulation diverged")
+    assert "diverged" not in testing.headline(tested[1])
+
+
 def test_trajectories_of_one_task(tested):
     folder, _ = tested
     table = records.read_table(folder / "trajectories_test.csv")
