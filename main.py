@@ -56,7 +56,7 @@ flags.DEFINE_string("logdir", "results", "where run folders go: <logdir>/<experi
 flags.DEFINE_bool("resume", True, "go on from the newest checkpoint; False starts anew and sets the old folder aside")
 flags.DEFINE_bool("train", True, "False: only test what is in the run folder")
 flags.DEFINE_integer(
-    "test_iter", None, "iteration of the checkpoint to test; -1 the latest [the best on validation tasks, else the latest]"
+    "test_iter", None, "iteration of the checkpoint to test; -1 the latest [the best on validation tasks, or by return in training; else the latest]"
 )
 flags.DEFINE_bool("test_set", None, "test on the test split, False: validation split [True after training, False with --train=False]")
 flags.DEFINE_integer("train_update_batch_size", -1, "K in training, where --update_batch_size is another one for the test")
@@ -251,11 +251,14 @@ def settings():
 
 def rl_settings():
     """As `settings`, for reinforcement learning."""
+    from data_generators.errors import UserError
     from maml.settings import settle
-    from rl.config import resolve
+    from rl.config import METHODS, resolve
 
     refuse(SUPERVISED_ONLY, "belongs to supervised learning")
     given = given_settings(RL_CONFIG_FLAGS)
+    if FLAGS.baseline not in (None, "None", *METHODS[1:]):
+        raise UserError(f"baseline is {FLAGS.baseline!r}, expected one of {', '.join(METHODS[1:])}, or nothing")
     given["method"] = "maml" if FLAGS.baseline in (None, "None") else FLAGS.baseline
     return settle(resolve(FLAGS.datasource, **given), given, FLAGS.logdir, FLAGS.train, FLAGS.resume)
 
@@ -276,15 +279,17 @@ def refuse(names, reason):
     from data_generators.errors import UserError
 
     if odd := [name for name in names if FLAGS[name].present]:
-        raise UserError(f"{', '.join(odd)} given, which {reason}; expected no such flag with --datasource={FLAGS.datasource}")
+        raise UserError(f"{', '.join(odd)} given, which {reason}; expected the command without it")
 
 
-def named_checkpoint():
+def named_checkpoint(config):
     """What of a run to test: "best", "latest" or an iteration."""
     from data_generators.errors import UserError
 
     if FLAGS.test_iter is not None and FLAGS.test_iter < -1:
         raise UserError(f"test_iter is {FLAGS.test_iter}, expected an iteration, or -1 for the latest checkpoint")
+    if FLAGS.train and (FLAGS.test_iter or 0) > config.total_iterations:
+        raise UserError(f"test_iter is {FLAGS.test_iter}, expected at most {config.total_iterations}, the last iteration")
     return {None: "best", -1: "latest"}.get(FLAGS.test_iter, FLAGS.test_iter)
 
 
@@ -293,12 +298,11 @@ def rl_test_protocol(config):
     from rl.config import test_protocol
 
     return test_protocol(
-        config.datasource,
-        config.method,
+        config,
         rollouts=FLAGS.update_batch_size if FLAGS.train_update_batch_size != -1 else None,
         first_lr=FLAGS.update_lr if FLAGS.train_update_lr != -1 else None,
         tasks=FLAGS.eval_tasks,
-        checkpoint=named_checkpoint(),
+        checkpoint=named_checkpoint(config),
     )
 
 
@@ -310,7 +314,7 @@ def test_protocol(config):
     on_test_set = FLAGS.train if FLAGS.test_set is None else FLAGS.test_set
     named = FLAGS.update_batch_size if not FLAGS.train or FLAGS.train_update_batch_size != -1 else None
     shots = protocol.headline_shots(config) if named is None else (named,)
-    checkpoint = named_checkpoint()
+    checkpoint = named_checkpoint(config)
     if FLAGS.checkpoint is not None:
         if FLAGS.test_iter is not None:
             raise UserError("checkpoint and test_iter given, expected one of them")
@@ -335,6 +339,7 @@ def adapt():
     """Adapts a trained classifier to a folder of images and prints what it takes the others for."""
     from data_generators.errors import UserError
 
+    refuse(RL_ONLY, "belongs to reinforcement learning")
     if (FLAGS.run is None) == (FLAGS.checkpoint is None):
         raise UserError("adapt needs a classifier: expected either --run=<run folder> or --checkpoint=<authors' checkpoint>")
     settled = ("datasource", *CONFIG_FLAGS, *SETTINGS_WITH_TWO_FLAGS, "test_iter")
@@ -371,6 +376,7 @@ def report():
 def benchmark():
     from data_generators.errors import UserError
 
+    refuse((*CONFIG_FLAGS, *RL_CONFIG_FLAGS, *SETTINGS_WITH_TWO_FLAGS), "the benchmark settles itself")
     name = FLAGS.datasource if FLAGS["datasource"].present else "omniglot"
     if name in ("omniglot", "miniimagenet"):
         set_up_tensorflow(jit=name == "omniglot")

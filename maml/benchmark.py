@@ -90,13 +90,13 @@ class Case:
 
         Counted in passes, one product of patches and kernel each. Query set: forward 1, its gradient 2. Support set, for
         each inner step: forward 1, its gradient 2, and 6 to differentiate that gradient: 2 products for each of its two,
-        and 2 more from its forward. The first layer has no gradient for its input: 2 instead of 3, 5 instead of 9.
+        and 2 more from its forward. The first layer has no gradient for its input: 2 instead of 3, 4 instead of 9.
         """
         total, size, channels = 0, self.image_shape[0], self.image_shape[2]
         for layer in range(4):
             outputs = size if self.max_pool else -(-size // 2)
             one_image = 2 * outputs**2 * 9 * channels * self.filters
-            support, query = (5, 2) if layer == 0 else (9, 3)
+            support, query = (4, 2) if layer == 0 else (9, 3)
             total += one_image * 5 * (self.num_updates * support + self.num_queries * query)
             size, channels = size // 2 if self.max_pool else outputs, self.filters
         return total * num_tasks

@@ -58,7 +58,7 @@ class Config(Settings):
     def __post_init__(self):
         expect = self.check_types()
         expect(self.datasource in SOURCES, "datasource", "one of " + ", ".join(SOURCES))
-        expect(self.baseline in BASELINES, "baseline", "oracle, or nothing")
+        expect(self.baseline in BASELINES, "baseline", "oracle for the sinusoid, or nothing; pretrained and random are of reinforcement learning")
         expect(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS))
         expect(self.num_classes >= 2, "num_classes", "at least 2")
         for name in ("meta_batch_size", "update_batch_size", "query_batch_size", "num_updates", "num_filters",

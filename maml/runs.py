@@ -19,13 +19,13 @@ class State(tf.Module):
     def __init__(self, trainer):
         super().__init__()
         self.trainer = trainer
-        self.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by validation; -1 before the first
+        self.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by the run's own score; -1 before there is one
         self.best_score = tf.Variable(-np.inf, dtype=tf.float64)
         self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, over all starts
 
 
 def restore(state, checkpoints, checkpoint):
-    """Sets `state` to a checkpoint: "best" by validation (the latest where nothing was), "latest", or an iteration.
+    """Sets `state` to a checkpoint: "best" by the run's own score (the latest where it has none), "latest", or an iteration.
 
     Returns the label for the record. Raises UserError where there is none.
     """

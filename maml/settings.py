@@ -49,16 +49,13 @@ class Settings:
         except UserError as error:
             raise UserError(f"{origin}: {error}") from error
 
-    def check_same(self, recorded, folder):
+    def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
         ours, theirs = self.to_dict(), recorded.to_dict()
         differing = [n for n in ours if n not in self.FREE_TO_CHANGE and ours[n] != theirs[n]]
         if differing:
             details = ", ".join(f"{n}={theirs[n]} there and {ours[n]} here" for n in differing)
-            raise UserError(
-                f"{folder} holds a run with other settings: {details}; "
-                "expected its settings, another --logdir, or --resume=False to train anew"
-            )
+            raise UserError(f"{folder} holds a run with other settings: {details}; expected {expected}")
 
 
 def settle(config, given, logdir, train, resume):
@@ -77,8 +74,9 @@ def settle(config, given, logdir, train, resume):
         return config, folder
     recorded = config.from_dict(records.read_json(folder / "config.json"), folder / "config.json")
     if train:
-        config.check_same(recorded, folder)
+        config.check_same(recorded, folder, "its settings, another --logdir, or --resume=False to train anew")
         return config, folder
     asked = {name: value for name, value in given.items() if value is not None}
-    dataclasses.replace(recorded, **asked).check_same(recorded, folder)
+    expected = "its settings, or another --logdir; to test with another update_lr or update_batch_size, name the run's too: --train_…"
+    dataclasses.replace(recorded, **asked).check_same(recorded, folder, expected)
     return dataclasses.replace(recorded, tasks_per_chunk=config.tasks_per_chunk, jit=config.jit), folder

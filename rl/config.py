@@ -66,6 +66,9 @@ class Config(Settings):
         expect(self.metatrain_iterations == 0 or self.method != "random", "metatrain_iterations", "0 of a random policy")
         expect(self.horizon is None or self.horizon >= 1, "horizon", "at least 1, or nothing")
         expect(1 <= self.envs_per_task <= self.update_batch_size, "envs_per_task", f"1 to {self.update_batch_size}")
+        expect(self.outer == "adam" or self.meta_lr == Config.meta_lr, "meta_lr", "0.001 with outer=trpo, which has no use for it")
+        unused = self.outer == "trpo" or (self.max_kl, self.hvp) == (Config.max_kl, Config.hvp)
+        expect(unused, "outer", "trpo with max_kl or hvp, for which adam has no use")
         expect(0 <= self.seed < 2**31, "seed", "0 to 2147483647")
         for name in ("update_lr", "max_kl", "meta_lr"):
             expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
@@ -111,8 +114,8 @@ class TestProtocol:
     suffix: str = ""  # of the tables' names, empty for the published protocol
 
     def __post_init__(self):
-        if not 1 <= self.tasks <= NUM_TEST_TASKS:
-            raise UserError(f"eval_tasks is {self.tasks}, expected 1 to {NUM_TEST_TASKS}, as the published curves have")
+        if not 2 <= self.tasks <= NUM_TEST_TASKS:
+            raise UserError(f"eval_tasks is {self.tasks}, expected 2 to {NUM_TEST_TASKS}, as the published curves have")
         if self.update_batch_size < 1:
             raise UserError(f"update_batch_size is {self.update_batch_size}, expected at least 1")
         if not 0 < self.first_lr < float("inf"):
@@ -133,22 +136,31 @@ FIRST_LR = {
 }
 
 
-def test_protocol(datasource, method, rollouts=None, first_lr=None, tasks=None, checkpoint="best"):
-    """The TestProtocol of a published curve; what is given replaces the published, and shows in the suffix."""
-    published = {
-        "rollouts": 40 if datasource in ("point", "ant_dir") else 20,
+def test_protocol(config, rollouts=None, first_lr=None, tasks=None, checkpoint="best"):
+    """The TestProtocol of a run: the published curve's; of MAML with another α or K than the paper's, with those.
+
+    What is given replaces it, and shows in the suffix.
+    """
+    name, method = config.datasource, config.method
+    usual = {
+        "rollouts": 40 if name in ("point", "ant_dir") else 20,
         "tasks": NUM_TEST_TASKS,
-        "lr": FIRST_LR[datasource].get(method, 0.1),
+        "lr": FIRST_LR[name].get(method, 0.1),
     }
+    if method == "maml":
+        paper = preset(name, method)
+        usual |= {"rollouts": config.update_batch_size} if config.update_batch_size != paper["update_batch_size"] else {}
+        usual |= {"lr": config.update_lr} if config.update_lr != paper["update_lr"] else {}
     asked = {"rollouts": rollouts, "tasks": tasks, "lr": first_lr}
-    chosen = {name: value if asked[name] is None else asked[name] for name, value in published.items()}
+    chosen = {what: value if asked[what] is None else asked[what] for what, value in usual.items()}
     suffix = {"best": "", "latest": "_latest"}.get(checkpoint, f"_iteration_{checkpoint}")
-    suffix += "".join(f"_{name}_{chosen[name]:g}" for name in published if chosen[name] != published[name])
+    suffix += "".join(f"_{what}_{chosen[what]:g}" for what in usual if chosen[what] != usual[what])
     return TestProtocol(
-        steps=0 if method == "oracle" else 4 if datasource == "point" else 3,
+        steps=0 if method == "oracle" else 4 if name == "point" else 3,
         first_lr=chosen["lr"],
-        # [M] 0.01 in the script for ant direction, whose published curve is flat from there on, 0.5 in the others
-        later_lr=chosen["lr"] * (0.01 if datasource == "ant_dir" else 0.5),
+        # [M] 0.01 in the last script for ant direction, and MAML's published curve is flat from there on; 0.5 in the
+        # other scripts, and in that one when the curves of its baselines were made.
+        later_lr=chosen["lr"] * (0.01 if (name, method) == ("ant_dir", "maml") else 0.5),
         update_batch_size=chosen["rollouts"],
         tasks=chosen["tasks"],
         checkpoint=checkpoint,
@@ -158,9 +170,10 @@ def test_protocol(datasource, method, rollouts=None, first_lr=None, tasks=None, 
 
 test_protocol.__test__ = False
 
-# [M] pretrained: the iteration tested, where one is named [D], else the last of the script that gave it.
+# [M] the iteration tested, where one is named [D], else the last of the script that gave it: those curves of the
+# direction tasks are of February 2017, when the cheetah's script had 500, the ant's 1000.
 PRETRAINED_ITERATIONS = {"cheetah_vel": 475, "cheetah_dir": 500, "ant_vel": 575, "ant_dir": 1000}
-ORACLE_ITERATIONS = {"point": 100, "cheetah_vel": 975, "cheetah_dir": 1000, "ant_vel": 550, "ant_dir": 1975}
+ORACLE_ITERATIONS = {"point": 100, "cheetah_vel": 975, "cheetah_dir": 500, "ant_vel": 550, "ant_dir": 1975}
 
 
 def preset(datasource, method):
@@ -183,7 +196,8 @@ def preset(datasource, method):
     if method == "pretrained" and datasource != "point":
         return dict(_POOLED, metatrain_iterations=PRETRAINED_ITERATIONS[datasource], task_draw="once")
     settings = dict(
-        metatrain_iterations=100 if datasource == "point" else 500,  # [M] maml_trpo_point.py; [P] A.2
+        # [M] maml_trpo_point.py; [D] the checkpoint of ant direction; [P] A.2 has 500 for all
+        metatrain_iterations={"point": 100, "ant_dir": 575}.get(datasource, 500),
         meta_batch_size=20 if datasource == "point" else 40,  # [P] A.2, [D]
         update_batch_size=40 if datasource == "ant_dir" else 20,  # [P] A.2
         # [P] A.2 has 0.1 for all; [M] maml_trpo_point.py 0.5, and [D]

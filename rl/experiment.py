@@ -50,7 +50,8 @@ class Run(runs.Run):
                 if reason := metrics.pop("reason"):
                     bar.write(f"iteration {self.iteration}: outer step rejected: {reason}", file=sys.stderr)
                 returns.append(metrics["post_return"])
-                if statistics.fmean(returns) > float(self.state.best_score):
+                full = len(returns) == min(WINDOW, total)
+                if full and statistics.fmean(returns) > float(self.state.best_score):
                     self.state.best_score.assign(statistics.fmean(returns))
                     self.state.best_iteration.assign(sampled)  # the last whose returns these are: not θ after its step
                 self._record({**metrics, "accepted": int(metrics["accepted"])})

@@ -49,10 +49,14 @@ def film(run_folder, meta_rl, protocol):
         episodes.append([play(meta_rl, w, task) for w, task in zip(single, tasks)])
     rows = list(zip(*episodes))
     strip, animation = _strip(meta_rl, tasks, rows), _animation(kind, tasks, episodes[-1])
-    paths = [Path(run_folder) / "filmstrip.png", Path(run_folder) / "adapted.gif"]
-    for path, content in zip(paths, (strip, animation)):
+    for path, content in zip(paths(run_folder, protocol), (strip, animation)):
         records.write_bytes(path, content)
-    return paths
+    return paths(run_folder, protocol)
+
+
+def paths(run_folder, protocol):
+    """Of the strip and the animation that a test by this protocol may have."""
+    return [Path(run_folder) / f"filmstrip{protocol.suffix}.png", Path(run_folder) / f"adapted{protocol.suffix}.gif"]
 
 
 def shown_tasks(kind):

@@ -19,7 +19,8 @@ Undiscounted return of an episode on the 40 test tasks after 0, 1, … gradient 
 the paper draws it. Rows "published" are the results that the authors stored, of one training seed, and the iteration of
 the checkpoint that they tested. The paper draws them in figures 4 and 5, except for the random policy at goal
 velocities, and prints MAML's for 2-D navigation and the half-cheetah's direction, beside those of a policy that adapts
-a context vector. The oracle is told the task and takes no steps.
+a context vector. The oracle is told the task and takes no steps. The published pretrained and random results of the two
+directions are two numbers each, forward and backward, so that their errors say nothing.
 """
 
 OTHERS = """

@@ -6,7 +6,7 @@ import numpy as np
 import tqdm
 
 from maml import records
-from rl import plots, published
+from rl import plots, published, render
 
 ADAPTATION_COLUMNS = ("step", "return", "return_std", "return_sem")
 # Which test task the trajectories of 2-D navigation are shown on, and how many episodes. [D] point_paths_itr*.pkl
@@ -70,14 +70,15 @@ def test(run, protocol, command):
         **records.provenance(("mujoco", "gymnasium")),
     }
     records.write_summary(run.folder / "summary.json", summary, is_headline=not protocol.suffix)
+    for film in render.paths(run.folder, protocol):  # what it shows may be another policy by now
+        film.unlink(missing_ok=True)
     plots.draw(run.folder)
     return summary
 
 
 def _sems(returns):
     """Standard errors of the mean over tasks; as the published, of the sample standard deviation."""
-    tasks = returns.shape[1]
-    return returns.std(1, ddof=1) / math.sqrt(tasks) if tasks > 1 else np.zeros(len(returns))
+    return returns.std(1, ddof=1) / math.sqrt(returns.shape[1])
 
 
 def _write_tables(folder, suffix, tasks, returns):
@@ -109,9 +110,15 @@ def _trajectories(step, task, sampled):
 def headline(summary):
     """The summary in lines that can be quoted: the adaptation curve beside the published one."""
     s = summary
-    checkpoint = f"{s['checkpoint']} checkpoint" + ("" if "iteration" in s["checkpoint"] else f" (iteration {s['iteration']:,})")
+    checkpoint = f"{s['checkpoint']} checkpoint"
+    checkpoint += "" if "iteration" in s["checkpoint"] else f" (iteration {s['iteration']:,})"
+    full = published.iterations(s["datasource"], s["method"])
+    short = f" of {full:,}" if s["iterations_total"] < full else ""
+    rates = ", ".join(f"{rate:g}" for rate in s["learning_rates"])
     lines = [
-        f"{published.title(s['experiment'])}: mean return of an episode, ± standard error over {s['tasks']} tasks, {checkpoint}",
+        f"{published.title(s['experiment'])}: mean return of an episode, ± standard error over {s['tasks']} tasks",
+        f"{checkpoint} of {s['iterations_total']:,}{short} iterations; {s['rollouts']} episodes of each policy"
+        + (f", step sizes {rates}" if rates else ""),
         "gradient steps   measured" + ("            published" if s["published_returns"] else ""),
     ]
     for step, (value, sem) in enumerate(zip(s["returns"], s["sems"])):

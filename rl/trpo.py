@@ -9,13 +9,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from data_generators.errors import UserError
+from rl.config import CHOICES
 
 CG_ITERATIONS = 10
 CG_TOLERANCE = 1e-10  # on r·r
 DAMPING = 1e-5
 BACKTRACK_RATIO = 0.8
 BACKTRACKS = 15  # step lengths tried: 0.8⁰ … 0.8¹⁴
-HVPS = ("finite_difference", "exact")
 
 
 class Outcome(NamedTuple):
@@ -40,10 +40,10 @@ def step(objective, weights, batch, max_kl, hvp="finite_difference"):
     """(weights, Outcome) after one TRPO step on θ; the weights are the same where it was rejected.
 
     objective: a `meta_policy.Objective`. weights: θ, a dict. batch: a MetaBatch. max_kl: δ.
-    hvp: how the KL's Hessian times a vector is computed, one of HVPS; UserError for others.
+    hvp: how the KL's Hessian times a vector is computed, one of CHOICES['hvp'] of rl.config; UserError for others.
     """
-    if hvp not in HVPS:
-        raise UserError(f"hvp is {hvp!r}, expected one of {', '.join(HVPS)}")
+    if hvp not in CHOICES["hvp"]:
+        raise UserError(f"hvp is {hvp!r}, expected one of {', '.join(CHOICES['hvp'])}")
     theta = flatten(weights)
     loss_before, gradient = objective.loss_gradient(weights, batch)
 

@@ -170,12 +170,12 @@ def test_a_wrong_type_in_the_file_is_named():
 
 def test_runs_that_differ_are_told_apart():
     with pytest.raises(UserError, match="folder holds a run with other settings: update_lr=0.4 there and 0.1 here"):
-        resolve("omniglot", update_lr=0.1).check_same(resolve("omniglot"), "folder")
+        resolve("omniglot", update_lr=0.1).check_same(resolve("omniglot"), "folder", "others")
 
 
 @pytest.mark.parametrize("name, value", [("metatrain_iterations", 9), ("tasks_per_chunk", 9), ("jit", False)])
 def test_how_long_and_how_fast_may_differ(name, value):
-    resolve("omniglot", **{name: value}).check_same(resolve("omniglot"), "folder")
+    resolve("omniglot", **{name: value}).check_same(resolve("omniglot"), "folder", "others")
 
 
 def test_a_setting_is_never_changed_in_place():

@@ -164,11 +164,18 @@ def test_the_mean_goes_on_over_a_restart(tmp_path, monkeypatch):
 
 
 def test_the_best_is_kept_among_many(tmp_path, monkeypatch):
-    with_returns(monkeypatch, [0.0, 5.0, *[1.0] * 12])
-    run = make_run(tmp_path, iterations=14)
+    with_returns(monkeypatch, [0.0, 5.0, *[1.0] * 23])
+    run = make_run(tmp_path, iterations=25)
     run.train()
-    assert run.checkpoints.iterations() == [1, *range(5, 15)]
-    assert run.restore("best") == "best" and run.iteration == 1
+    assert run.checkpoints.iterations() == [10, *range(16, 26)]
+    assert run.restore("best") == "best" and run.iteration == 10
+
+
+def test_few_returns_choose_nothing_yet(tmp_path, monkeypatch):
+    with_returns(monkeypatch, [100.0, *[1.0] * 19])
+    run = make_run(tmp_path, iterations=20)
+    run.train()
+    assert run.restore("best") == "best" and run.iteration == 9
 
 
 def test_a_rejected_step_is_said(tmp_path, monkeypatch, capsys):

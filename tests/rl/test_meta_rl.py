@@ -126,6 +126,6 @@ def test_navigation_learns_to_adapt_in_20_iterations():
     run = MetaRL(config.resolve("point"))
     for _ in range(20):
         run.iterate()
-    protocol = config.test_protocol("point", "maml")
+    protocol = config.test_protocol(config.resolve("point", "maml"))
     returns = run.evaluate(run.kind.test_tasks(), protocol.learning_rates[:1], protocol.update_batch_size).mean(1)
     assert returns[1] > -15 and returns[0] < -30  # before adaptation nothing is known of the goal

@@ -63,12 +63,20 @@ def test_the_points_baselines():
         ("cheetah_dir", "random", [1.0, 0.5, 0.5], 20),
         ("ant_vel", "pretrained", [0.2, 0.1, 0.1], 20),
         ("ant_dir", "maml", [0.1, 0.001, 0.001], 40),
+        ("ant_dir", "pretrained", [0.2, 0.1, 0.1], 40),
         ("ant_dir", "oracle", [], 40),
     ],
 )
 def test_the_papers_test_protocol(datasource, method, rates, episodes):
-    protocol = config.test_protocol(datasource, method)
+    protocol = config.test_protocol(config.resolve(datasource, method))
     assert protocol.learning_rates == pytest.approx(rates) and protocol.update_batch_size == episodes
+
+
+def test_a_policy_trained_otherwise_is_tested_as_it_was_trained():
+    c = config.resolve("point", update_lr=0.2, update_batch_size=10)
+    protocol = config.test_protocol(c)
+    assert (protocol.learning_rates[:2], protocol.update_batch_size, protocol.suffix) == ([0.2, 0.1], 10, "")
+    assert config.test_protocol(c, first_lr=0.5).suffix == "_lr_0.5" and not c.is_papers
 
 
 @pytest.mark.parametrize(
@@ -85,6 +93,8 @@ def test_the_papers_test_protocol(datasource, method, rates, episodes):
         (dict(datasource="point", max_kl=0.0), "max_kl is 0.0, expected a positive number"),
         (dict(datasource="point", max_kl=float("nan")), "max_kl is nan, expected a positive number"),
         (dict(datasource="point", seed=1.5), "seed is 1.5, expected int"),
+        (dict(datasource="point", meta_lr=0.1), "meta_lr is 0.1, expected 0.001 with outer=trpo"),
+        (dict(datasource="point", outer="adam", hvp="exact"), "outer is 'adam', expected trpo with max_kl or hvp"),
     ],
 )
 def test_bad_settings_get_one_line(given, message):

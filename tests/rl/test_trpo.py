@@ -7,6 +7,7 @@ from rollouts import plain_objective, random_batch, small_policy, theta
 
 from data_generators.errors import UserError
 from rl import trpo
+from rl.config import CHOICES
 
 
 def positive_definite(size=6):
@@ -121,7 +122,7 @@ def test_flatten_there_and_back():
         np.testing.assert_array_equal(back[name], weights[name])
 
 
-@pytest.mark.parametrize("hvp", trpo.HVPS)
+@pytest.mark.parametrize("hvp", CHOICES["hvp"])
 def test_a_step_lowers_the_surrogate_within_the_limit(hvp):
     """On random advantages; compiled as one graph. The old policy is the one that sampled."""
     policy, weights = small_policy(), theta(small_policy())
