@@ -125,11 +125,8 @@ def find(datasource, method):
 
 
 def iterations(datasource, method):
-    """Iterations behind the published curve: of the training, among whose checkpoints MAML's was chosen.
-
-    Or of the checkpoint, if that is later: ant_dir's is, than [P] A.2 says the training ended.
-    """
-    return max(preset(datasource, method)["metatrain_iterations"], find(datasource, method).iteration)
+    """Iterations of the training behind the published curve, among whose checkpoints MAML's was chosen."""
+    return preset(datasource, method)["metatrain_iterations"]
 
 
 DATASOURCE_TITLES = {
