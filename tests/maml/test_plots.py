@@ -2,24 +2,9 @@
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from data_generators.errors import UserError
 from maml import plots, records
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures saved during a test."""
-    figures = []
-    save = Figure.savefig
-
-    def keep(figure, *arguments, **settings):
-        figures.append(figure)
-        save(figure, *arguments, **settings)
-
-    monkeypatch.setattr(Figure, 'savefig', keep)
-    return figures
 
 
 def write_adaptation(folder, shots, queries=1, error=None, **columns):

@@ -2,27 +2,12 @@
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from run_folders import write_metrics, write_run, write_trajectories
 
 from data_generators.errors import UserError
 from rl import plots, published
 
 FIVE = ["point", "cheetah_vel", "cheetah_dir", "ant_vel", "ant_dir"]
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures saved during a test."""
-    figures = []
-    save = Figure.savefig
-
-    def keep(figure, *arguments, **settings):
-        figures.append(figure)
-        save(figure, *arguments, **settings)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return figures
 
 
 def is_png(path):
