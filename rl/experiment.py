@@ -15,7 +15,6 @@ METRICS_COLUMNS = (
     "sampling_seconds", "learning_seconds",
 )  # fmt: skip
 
-
 # Over how many iterations the return that chooses a checkpoint is averaged. Ours: the tasks of one are a draw, whose
 # goals move its return by more than many outer steps do.
 WINDOW = 10
@@ -32,13 +31,13 @@ class Run(runs.Run):
         """Meta-trains to the configured iteration, from the newest checkpoint if there is one.
 
         There is a checkpoint of every iteration, so that whatever stops it costs one at most; the ten newest stay, and
-        the best: by the return after adaptation on the tasks of training, as [P] 5.3 chooses, averaged over its own and
+        the best: by the return after adaptation on the tasks of training, as [P] A.2 chooses, averaged over its own and
         the WINDOW − 1 iterations before. resume: False starts anew; the old folder is set aside as <folder>.old-1, …
         """
         total = self.config.total_iterations
         self._begin(resume)
         if self.iteration not in self.checkpoints.iterations():
-            self._save()  # of θ as it is initialised, which can be tested, and may be the best
+            self._save()  # of θ as it is initialised: a random policy has no other
         if self.iteration >= total:
             return
         returns = collections.deque(self._returns(), WINDOW)
