@@ -34,12 +34,19 @@ class Checkpoints:
         return sorted(int(m[1]) for m in map(_NAME.fullmatch, os.listdir(self.folder)) if m)
 
     def save(self, iteration, keep=None):
-        """Writes the checkpoint of `iteration`; then drops all but the KEEP newest and iteration `keep`."""
+        """Writes the checkpoint of `iteration`; then drops all but the KEEP newest and iteration `keep`.
+
+        Raises OSError where it can't be written, on a full disk for example; those that are there stay.
+        """
         target = self._path(iteration)
         unfinished = self.folder / f".unfinished_{target.name}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        self._checkpoint.write(str(unfinished / "state"))
+        try:
+            self._checkpoint.write(str(unfinished / "state"))
+        except tf.errors.OpError as error:
+            reason = error.message.rpartition("; ")[2].split(" [")[0]
+            raise OSError(f"checkpoint {unfinished} can't be written: {reason}") from error
         (unfinished / "settings.json").write_text(json.dumps(self.settings, indent=2, sort_keys=True) + "\n")
         for file in unfinished.iterdir():
             _sync(file)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 
 import pytest
 import tensorflow as tf
@@ -172,6 +173,17 @@ def test_one_that_was_never_finished_is_not_there(tmp_path, monkeypatch):
         with pytest.raises(OSError):
             kept.save(2)
     assert kept.iterations() == [1]
+
+
+def test_a_disk_without_room_is_an_os_error_and_loses_nothing(tmp_path):
+    kept, (soft, hard) = saved(tmp_path, [1]), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # bytes that a file may have
+    try:
+        with pytest.raises(OSError, match="iteration_00000002 can't be written: File too large$"):
+            kept.save(2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert read_latest(tmp_path) == (1, 1.0)
 
 
 def test_what_was_never_finished_is_in_nobodys_way(tmp_path):
