@@ -84,6 +84,7 @@ flags.DEFINE_string("split", None, "of --datasource=folder, unless it holds trai
 flags.DEFINE_integer("split_seed", None, "of --datasource=folder: of the order in which classes are divided [0]")
 flags.DEFINE_string("outer", None, "outer step of reinforcement learning, trpo or adam [trpo; pretrained point: adam]")
 flags.DEFINE_string("hvp", None, "TRPO's Hessian-vector product, finite_difference or exact [finite_difference]")
+flags.DEFINE_integer("cg_iterations", None, "TRPO's iterations of conjugate gradients [10]")
 flags.DEFINE_float("max_kl", None, "δ: TRPO's limit on the mean KL [0.01; cheetah_dir: 0.02]")
 flags.DEFINE_integer("horizon", None, "H: steps of an episode [200, point: 100]")
 flags.DEFINE_bool("render", False, "of reinforcement learning: film the policy before and after adaptation, after the test")
@@ -100,7 +101,7 @@ CONFIG_FLAGS = (
 ).split()
 
 RL_CONFIG_FLAGS = (
-    "metatrain_iterations meta_batch_size meta_lr num_updates stop_grad seed tasks_per_chunk jit outer hvp max_kl horizon"
+    "metatrain_iterations meta_batch_size meta_lr num_updates stop_grad seed tasks_per_chunk jit outer hvp cg_iterations max_kl horizon"
 ).split()
 
 # Those whose value in training has a flag of its own, train_….

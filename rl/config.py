@@ -47,6 +47,7 @@ class Config(Settings):
     outer: str = "trpo"  # the outer step; adam is [M]'s for the pretraining of 2-D navigation
     max_kl: float = 0.01  # δ, TRPO's limit on the mean KL
     hvp: str = "finite_difference"  # TRPO's Hessian-vector product, as [M], or exact
+    cg_iterations: int | None = None  # TRPO's conjugate gradients; None: `trpo.CG_ITERATIONS`, as [M]
     meta_lr: float = 0.001  # Adam's step size
     oracle: bool = False  # observations end with the task
     activation: str = "relu"  # of the hidden layers
@@ -67,8 +68,9 @@ class Config(Settings):
         expect(self.horizon is None or self.horizon >= 1, "horizon", "at least 1, or nothing")
         expect(1 <= self.envs_per_task <= self.update_batch_size, "envs_per_task", f"1 to {self.update_batch_size}")
         expect(self.outer == "adam" or self.meta_lr == Config.meta_lr, "meta_lr", "0.001 with outer=trpo, which has no use for it")
-        unused = self.outer == "trpo" or (self.max_kl, self.hvp) == (Config.max_kl, Config.hvp)
-        expect(unused, "outer", "trpo with max_kl or hvp, for which adam has no use")
+        unused = self.outer == "trpo" or all(getattr(self, n) == getattr(Config, n) for n in ("max_kl", "hvp", "cg_iterations"))
+        expect(unused, "outer", "trpo with max_kl, hvp or cg_iterations, for which adam has no use")
+        expect(self.cg_iterations is None or self.cg_iterations >= 1, "cg_iterations", "at least 1, or nothing")
         expect(0 <= self.seed < 2**31, "seed", "0 to 2147483647")
         for name in ("update_lr", "max_kl", "meta_lr"):
             expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
@@ -82,6 +84,7 @@ class Config(Settings):
         """Name of the run folder: environment, method, and what makes it another than the paper's."""
         name = self.datasource if self.method == "maml" else f"{self.datasource}_{self.method}"
         name += "_first_order" if self.stop_grad else ""
+        name += f"_cg{self.cg_iterations}" if self.cg_iterations else ""
         return name if self.outer == preset(self.datasource, self.method).get("outer", Config.outer) else f"{name}_{self.outer}"
 
     @property

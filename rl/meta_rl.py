@@ -108,8 +108,9 @@ class MetaRL:
         }
 
     def _trpo_step(self, batch):
+        c = self.config
         weights, outcome = trpo.step(
-            self._objective, self.state.current_weights(), batch, self.config.max_kl, self.config.hvp
+            self._objective, self.state.current_weights(), batch, c.max_kl, c.hvp, c.cg_iterations
         )
         for name, weight in weights.items():
             self.state.weights[name].assign(weight)

@@ -139,6 +139,7 @@ DATASOURCE_TITLES = {
 METHOD_TITLES = {"maml": "MAML", "pretrained": "pretrained", "random": "random", "oracle": "oracle"}
 # What else an experiment's name may end with: settings that aren't the paper's.
 _OTHER_TITLES = {"first_order": "first order", "adam": "Adam", "trpo": "TRPO"}
+_CG_ITERATIONS = re.compile(r"cg(\d+)")
 _EXPERIMENT = re.compile(rf"({'|'.join(DATASOURCES)})(?:_({'|'.join(METHODS)}))?(?:_(.+))?")
 
 
@@ -149,4 +150,5 @@ def title(experiment):
         return experiment.replace("_", " ")
     datasource, method, rest = match.groups()
     parts = [_OTHER_TITLES.get(part, part) for part in re.findall("first_order|[^_]+", rest or "")]
+    parts = [_CG_ITERATIONS.sub(r"\1 CG iterations", part) for part in parts]
     return f"{DATASOURCE_TITLES[datasource]}: {', '.join([METHOD_TITLES[method or 'maml'], *parts])}"

@@ -36,11 +36,12 @@ class Outcome(NamedTuple):
         return "KL over its limit" if self.loss < self.loss_before and self.kl >= max_kl else "loss not lower"
 
 
-def step(objective, weights, batch, max_kl, hvp="finite_difference"):
+def step(objective, weights, batch, max_kl, hvp="finite_difference", cg_iterations=None):
     """(weights, Outcome) after one TRPO step on θ; the weights are the same where it was rejected.
 
     objective: a `meta_policy.Objective`. weights: θ, a dict. batch: a MetaBatch. max_kl: δ.
     hvp: how the KL's Hessian times a vector is computed, one of CHOICES['hvp'] of rl.config; UserError for others.
+    cg_iterations: of conjugate gradients, None for the authors' number.
     """
     if hvp not in CHOICES["hvp"]:
         raise UserError(f"hvp is {hvp!r}, expected one of {', '.join(CHOICES['hvp'])}")
@@ -54,7 +55,9 @@ def step(objective, weights, batch, max_kl, hvp="finite_difference"):
         return flatten(objective.kl_product(weights, unflatten(vector, weights), batch))
 
     product = finite_difference_product(kl_gradient, theta) if hvp == "finite_difference" else exact
-    descent = descent_step(lambda vector: product(vector) + DAMPING * vector, flatten(gradient), max_kl)
+    descent = descent_step(
+        lambda vector: product(vector) + DAMPING * vector, flatten(gradient), max_kl, cg_iterations or CG_ITERATIONS
+    )
     new, outcome = line_search(
         lambda vector: objective.value(unflatten(vector, weights), batch), theta, descent, loss_before, max_kl
     )
@@ -87,12 +90,12 @@ def conjugate_gradient(product, b, iterations=CG_ITERATIONS, tolerance=CG_TOLERA
     return tf.while_loop(unfinished, iterate, state, maximum_iterations=iterations)[1]
 
 
-def descent_step(product, gradient, max_kl):
+def descent_step(product, gradient, max_kl, cg_iterations=CG_ITERATIONS):
     """The step that lowers the loss most where, to second order, KL ≤ δ: √(2δ/(dᵀHd + 1e-8))·d with d = H⁻¹g.
 
     To be subtracted. Its factor is 1 where that is no number, as dᵀHd < 0 makes it.
     """
-    direction = conjugate_gradient(product, gradient)
+    direction = conjugate_gradient(product, gradient, cg_iterations)
     length = tf.sqrt(2 * max_kl / (_dot(direction, product(direction)) + 1e-8))
     return tf.where(tf.math.is_nan(length), tf.ones_like(length), length) * direction
 

@@ -81,6 +81,7 @@ def test_no_renderer_is_said_before_the_training(capsys, monkeypatch):
         ("--datasource=point --baseline=pretrained --outer=trpo", "point_pretrained_trpo"),
         ("--datasource=ant_vel --stop_grad --outer=adam", "ant_vel_first_order_adam"),
         ("--datasource=ant_vel --hvp=exact", "ant_vel"),
+        ("--datasource=ant_vel --cg_iterations=20", "ant_vel_cg20"),
     ],
 )
 def test_the_run_folder(flags, folder):
@@ -91,6 +92,8 @@ def test_flags_reach_the_settings():
     config = settings("--datasource=cheetah_dir --hvp=exact --max_kl=0.05 --horizon=50 --num_updates=2 --meta_batch_size=7")[0]
     assert (config.hvp, config.max_kl, config.horizon, config.num_updates, config.meta_batch_size) == ("exact", 0.05, 50, 2, 7)
     assert not config.is_papers and settings("--datasource=cheetah_dir --hvp=exact")[0].is_papers
+    config = settings("--datasource=cheetah_dir --cg_iterations=20")[0]
+    assert config.cg_iterations == 20 and not config.is_papers
 
 
 def test_in_training_and_at_test_step_size_and_episodes_may_differ():

@@ -70,6 +70,13 @@ def test_a_meta_iteration_step_by_step():
     assert (weights_of(run)["w1"] != before["w1"]).any()
 
 
+@pytest.mark.parametrize("setting", [dict(hvp="exact"), dict(cg_iterations=1), dict(max_kl=0.001)])
+def test_what_is_set_of_trpo_changes_its_step(setting):
+    as_published, other = MetaRL(small()), MetaRL(small(**setting))
+    kl = as_published.iterate()["kl"]
+    assert other.iterate()["kl"] != kl
+
+
 def test_a_rejected_step_is_an_iteration_that_leaves_theta(monkeypatch):
     monkeypatch.setattr("rl.meta_rl.advantages", lambda t: tf.fill(t.mask.shape, np.float32(np.nan)))
     run = MetaRL(small())

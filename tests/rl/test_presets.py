@@ -92,9 +92,11 @@ def test_a_policy_trained_otherwise_is_tested_as_it_was_trained():
         (dict(datasource="point", outer="sgd"), "outer is 'sgd', expected one of trpo, adam"),
         (dict(datasource="point", max_kl=0.0), "max_kl is 0.0, expected a positive number"),
         (dict(datasource="point", max_kl=float("nan")), "max_kl is nan, expected a positive number"),
+        (dict(datasource="point", cg_iterations=0), "cg_iterations is 0, expected at least 1"),
+        (dict(datasource="point", outer="adam", cg_iterations=5), "outer is 'adam', expected trpo with max_kl, hvp or cg_iter"),
         (dict(datasource="point", seed=1.5), "seed is 1.5, expected int"),
         (dict(datasource="point", meta_lr=0.1), "meta_lr is 0.1, expected 0.001 with outer=trpo"),
-        (dict(datasource="point", outer="adam", hvp="exact"), "outer is 'adam', expected trpo with max_kl or hvp"),
+        (dict(datasource="point", outer="adam", hvp="exact"), "outer is 'adam', expected trpo with max_kl, hvp or cg_iterations"),
     ],
 )
 def test_bad_settings_get_one_line(given, message):

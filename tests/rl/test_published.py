@@ -102,6 +102,7 @@ def test_commands():
         ("cheetah_vel_first_order", "Half-cheetah, goal velocity: MAML, first order"),
         ("ant_dir_pretrained_adam", "Ant, goal direction: pretrained, Adam"),
         ("point_first_order_adam", "2-D navigation: MAML, first order, Adam"),
+        ("cheetah_dir_cg20", "Half-cheetah, goal direction: MAML, 20 CG iterations"),
         ("point_oracle", "2-D navigation: oracle"),
         ("my_own_run", "my own run"),
     ],

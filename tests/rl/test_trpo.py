@@ -68,6 +68,16 @@ def test_the_step_uses_up_the_quadratic_model_of_the_kl():
     np.testing.assert_allclose(descent / tf.norm(descent), direct / np.linalg.norm(direct), rtol=1e-5)
 
 
+def test_one_conjugate_gradient_goes_down_the_gradient():
+    policy, weights = small_policy(), theta(small_policy())
+    batch, objective = random_batch(policy, weights, lengths=(40, 50, 60)), plain_objective(policy)
+    new, outcome = tf.function(lambda: trpo.step(objective, weights, batch, 0.01, cg_iterations=1))()
+    moved = trpo.flatten(weights) - trpo.flatten(new)
+    gradient = trpo.flatten(objective.loss_gradient(weights, batch)[1])
+    assert outcome.accepted
+    np.testing.assert_allclose(moved / tf.norm(moved), gradient / tf.norm(gradient), atol=1e-9)
+
+
 def test_the_length_is_one_where_the_model_bends_down():
     matrix, gradient = -positive_definite(), vector()
     descent = trpo.descent_step(times(matrix), gradient, max_kl=0.01)
