@@ -5,6 +5,7 @@ cbfinn/maml_rl, files of maml_examples/ unless others are named, [D] the publish
 checkpoints that gave them.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from maml.settings import Settings
 DATASOURCES = ("point", "cheetah_vel", "cheetah_dir", "ant_vel", "ant_dir")
 METHODS = ("maml", "pretrained", "random", "oracle")
 NUM_TEST_TASKS = 40  # [M] maml_examples/test_maml_*.py
+HORIZONS = {"point": 100, "cheetah_vel": 200, "cheetah_dir": 200, "ant_vel": 200, "ant_dir": 200}  # [P] A.2
+CG_ITERATIONS = 10  # [M] sandbox/rocky/tf/optimizers/conjugate_gradient_optimizer.py
 CHOICES = {
     "datasource": DATASOURCES,
     "method": METHODS,
@@ -47,11 +50,11 @@ class Config(Settings):
     outer: str = "trpo"  # the outer step; adam is [M]'s for the pretraining of 2-D navigation
     max_kl: float = 0.01  # δ, TRPO's limit on the mean KL
     hvp: str = "finite_difference"  # TRPO's Hessian-vector product, as [M], or exact
-    cg_iterations: int | None = None  # TRPO's conjugate gradients; None: `trpo.CG_ITERATIONS`, as [M]
+    cg_iterations: int | None = None  # TRPO's conjugate gradients; given None it becomes CG_ITERATIONS
     meta_lr: float = 0.001  # Adam's step size
     oracle: bool = False  # observations end with the task
     activation: str = "relu"  # of the hidden layers
-    horizon: int | None = None  # H, steps of an episode; None: the environment's
+    horizon: int | None = None  # H, steps of an episode; given None it becomes that of HORIZONS
     seed: int = 1  # of the initial weights, the tasks and the episodes
     tasks_per_chunk: int = 1  # tasks whose derivatives are computed together
     jit: bool = True  # compile with XLA
@@ -60,20 +63,41 @@ class Config(Settings):
         expect = self.check_types()
         for name, choices in CHOICES.items():
             expect(getattr(self, name) in choices, name, "one of " + ", ".join(choices))
-        for name in ("meta_batch_size", "update_batch_size", "tasks_per_chunk"):
+        for name in ("cg_iterations", "horizon"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, self._paper[name])
+        for name in ("meta_batch_size", "update_batch_size", "tasks_per_chunk", "horizon", "cg_iterations"):
             expect(getattr(self, name) >= 1, name, "at least 1")
         for name in ("metatrain_iterations", "num_updates"):
             expect(getattr(self, name) >= 0, name, "at least 0")
         expect(self.metatrain_iterations == 0 or self.method != "random", "metatrain_iterations", "0 of a random policy")
-        expect(self.horizon is None or self.horizon >= 1, "horizon", "at least 1, or nothing")
         expect(1 <= self.envs_per_task <= self.update_batch_size, "envs_per_task", f"1 to {self.update_batch_size}")
-        expect(self.outer == "adam" or self.meta_lr == Config.meta_lr, "meta_lr", "0.001 with outer=trpo, which has no use for it")
-        unused = self.outer == "trpo" or all(getattr(self, n) == getattr(Config, n) for n in ("max_kl", "hvp", "cg_iterations"))
-        expect(unused, "outer", "trpo with max_kl, hvp or cg_iterations, for which adam has no use")
-        expect(self.cg_iterations is None or self.cg_iterations >= 1, "cg_iterations", "at least 1, or nothing")
         expect(0 <= self.seed < 2**31, "seed", "0 to 2147483647")
         for name in ("update_lr", "max_kl", "meta_lr"):
             expect(0 < getattr(self, name) < float("inf"), name, "a positive number")
+        self._check_idle(expect)
+
+    def _check_idle(self, expect):
+        """Settings that this training has no use for must be the paper's: others would look like another experiment."""
+        usual = self._paper
+        for here, what, names in (
+            (self.method == "random", "a random policy", _OF_TRAINING),
+            (self.num_updates == 0, "training without inner steps", ("update_lr", "stop_grad")),
+            (self.outer == "adam", "outer=adam", ("max_kl", "hvp", "cg_iterations")),
+            (self.outer == "trpo", "outer=trpo", ("meta_lr",)),
+        ):
+            for name in names if here else ():
+                expected = f"{usual[name]} with {what}, where it changes nothing"
+                if name in ("update_lr", "update_batch_size"):
+                    expected += f"; to test with another: --train_{name}={usual[name]} beside it"
+                expect(getattr(self, name) == usual[name], name, expected)
+
+    @property
+    def _paper(self):
+        """{name: the paper's value} of all settings, for this environment and method."""
+        values = {field.name: field.default for field in dataclasses.fields(self)}
+        values |= dict(datasource=self.datasource, cg_iterations=CG_ITERATIONS, horizon=HORIZONS[self.datasource])
+        return values | dict(preset(self.datasource, self.method), method=self.method)
 
     @property
     def total_iterations(self):
@@ -84,8 +108,8 @@ class Config(Settings):
         """Name of the run folder: environment, method, and what makes it another than the paper's."""
         name = self.datasource if self.method == "maml" else f"{self.datasource}_{self.method}"
         name += "_first_order" if self.stop_grad else ""
-        name += f"_cg{self.cg_iterations}" if self.cg_iterations else ""
-        return name if self.outer == preset(self.datasource, self.method).get("outer", Config.outer) else f"{name}_{self.outer}"
+        name += f"_cg{self.cg_iterations}" if self.cg_iterations != CG_ITERATIONS else ""
+        return name if self.outer == self._paper["outer"] else f"{name}_{self.outer}"
 
     @property
     def is_papers(self):
@@ -93,9 +117,8 @@ class Config(Settings):
 
         Either Hessian-vector product: they estimate the same.
         """
-        paper = Config(**{"datasource": self.datasource, "method": self.method, **preset(self.datasource, self.method)})
         free = (*self.FREE_TO_CHANGE, "seed", "hvp")
-        return all(value == paper.to_dict()[name] for name, value in self.to_dict().items() if name not in free)
+        return all(value == self._paper[name] for name, value in self.to_dict().items() if name not in free)
 
 
 @dataclass(frozen=True)
@@ -213,6 +236,11 @@ def preset(datasource, method):
         settings |= dict(num_updates=0, outer="adam", meta_lr=0.001)
     return settings
 
+
+# What a policy that is not trained has no use for.
+_OF_TRAINING = tuple(
+    "meta_batch_size update_batch_size envs_per_task task_draw num_updates update_lr stop_grad outer max_kl hvp cg_iterations meta_lr".split()
+)
 
 # [M] cluster_trpo_cheetah.py, cluster_trpo_ant.py: TRPO on 20,000 steps an iteration, one baseline for all of them; 100
 # environments at the time of the paper (sandbox/rocky/tf/algos/batch_polopt.py), each with a task of its own.

@@ -74,7 +74,7 @@ def play(meta_rl, weights, task):
     weights: of one policy, {name: array [1, ...]}. task: [G].
     """
     c, kind = meta_rl.config, meta_rl.kind
-    env = gymnasium.make(kind.id, oracle=c.oracle, max_episode_steps=c.horizon or kind.horizon)
+    env = gymnasium.make(kind.id, oracle=c.oracle, max_episode_steps=c.horizon)
     rng = np.random.default_rng(SEED)
     observation, _ = env.reset(seed=SEED, options={"task": task})
     actions, positions, total, done = [], [], 0.0, False
@@ -100,7 +100,7 @@ def _draw(kind, tasks, episodes, times):
 
 def _strip(meta_rl, tasks, rows):
     """PNG. rows: for each task the Episodes after 0, 1, … gradient steps."""
-    kind, horizon = meta_rl.kind, meta_rl.config.horizon or meta_rl.kind.horizon
+    kind, horizon = meta_rl.kind, meta_rl.config.horizon
     columns = [round(t) for t in np.linspace(0, horizon, COLUMNS)]
     shown = [(task, step, episode) for task, row in zip(tasks, rows) for step, episode in enumerate(row)]
     drawn = _draw(kind, [task for task, _, _ in shown], [episode for _, _, episode in shown], columns)

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from data_generators.errors import UserError
-from rl.config import CHOICES
+from rl.config import CG_ITERATIONS, CHOICES
 
-CG_ITERATIONS = 10
 CG_TOLERANCE = 1e-10  # on r·r
 DAMPING = 1e-5
 BACKTRACK_RATIO = 0.8
@@ -36,12 +35,12 @@ class Outcome(NamedTuple):
         return "KL over its limit" if self.loss < self.loss_before and self.kl >= max_kl else "loss not lower"
 
 
-def step(objective, weights, batch, max_kl, hvp="finite_difference", cg_iterations=None):
+def step(objective, weights, batch, max_kl, hvp="finite_difference", cg_iterations=CG_ITERATIONS):
     """(weights, Outcome) after one TRPO step on θ; the weights are the same where it was rejected.
 
     objective: a `meta_policy.Objective`. weights: θ, a dict. batch: a MetaBatch. max_kl: δ.
     hvp: how the KL's Hessian times a vector is computed, one of CHOICES['hvp'] of rl.config; UserError for others.
-    cg_iterations: of conjugate gradients, None for the authors' number.
+    cg_iterations: of conjugate gradients, the authors' number where not given.
     """
     if hvp not in CHOICES["hvp"]:
         raise UserError(f"hvp is {hvp!r}, expected one of {', '.join(CHOICES['hvp'])}")
@@ -55,9 +54,7 @@ def step(objective, weights, batch, max_kl, hvp="finite_difference", cg_iteratio
         return flatten(objective.kl_product(weights, unflatten(vector, weights), batch))
 
     product = finite_difference_product(kl_gradient, theta) if hvp == "finite_difference" else exact
-    descent = descent_step(
-        lambda vector: product(vector) + DAMPING * vector, flatten(gradient), max_kl, cg_iterations or CG_ITERATIONS
-    )
+    descent = descent_step(lambda vector: product(vector) + DAMPING * vector, flatten(gradient), max_kl, cg_iterations)
     new, outcome = line_search(
         lambda vector: objective.value(unflatten(vector, weights), batch), theta, descent, loss_before, max_kl
     )

@@ -16,7 +16,6 @@ CONTACT_COST = 0.0005  # [M]: 0.5 · 1e-3, of contact forces cut to ±1
 SURVIVAL = 0.05  # [M]; paid on the last step too
 VELOCITY_BONUS = 1.0  # [M]; in the goal-velocity task only, beside SURVIVAL
 HEIGHTS = (0.2, 1.0)  # of the torso; elsewhere the episode ends
-HORIZON = 200  # [P] A.2
 TIMESTEP = 0.02  # [M] vendor/mujoco_models/ant.xml
 SOLIMP = (0.8, 0.8, 0.01, 0.5, 2.0)  # ibid.: solimp=".8 .8 .01", and MuJoCo's defaults for what came after 1.31
 

@@ -11,7 +11,6 @@ import numpy as np
 from rl.envs.robot import TORSO, Robot
 
 CONTROL_COST = 0.05  # [M]: 1e-1 · 0.5
-HORIZON = 200  # [P] A.2
 
 
 class State(NamedTuple):

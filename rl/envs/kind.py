@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_generators.errors import UserError
+from rl.config import HORIZONS
 from rl.envs import ant, half_cheetah, point, tasks
 from rl.envs.robot import Robot
 
@@ -25,12 +26,16 @@ class Kind:
     id: str  # as registered with gymnasium
     observation_size: int  # O, without the task
     action_size: int  # A
-    horizon: int  # steps of an episode that doesn't end before
     dt: float | None  # seconds of a step
     observe: Callable  # state -> [B, O]
     reward: Callable  # state after the step, tasks, actions -> [B]
     terminated: Callable  # state after the step, tasks -> bool [B]
     robot: Robot | None = None  # None: the point
+
+    @property
+    def horizon(self):
+        """Steps of an episode that doesn't end before."""
+        return HORIZONS[self.name]
 
     @property
     def goals(self):
@@ -48,7 +53,6 @@ class Kind:
 _CHEETAH = dict(
     observation_size=20,
     action_size=6,
-    horizon=half_cheetah.HORIZON,
     dt=0.01,
     observe=half_cheetah.observe,
     terminated=half_cheetah.terminated,
@@ -57,7 +61,6 @@ _CHEETAH = dict(
 _ANT = dict(
     observation_size=125,
     action_size=8,
-    horizon=ant.HORIZON,
     dt=ant.TIMESTEP,
     observe=ant.observe,
     terminated=ant.terminated,
@@ -66,7 +69,7 @@ _ANT = dict(
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("point", "maml/Point-v0", 2, 2, point.HORIZON, None, point.observe, point.reward, point.terminated),
+        Kind("point", "maml/Point-v0", 2, 2, None, point.observe, point.reward, point.terminated),
         Kind("cheetah_vel", "maml/CheetahVel-v0", reward=half_cheetah.velocity_reward, **_CHEETAH),
         Kind("cheetah_dir", "maml/CheetahDir-v0", reward=half_cheetah.direction_reward, **_CHEETAH),
         Kind("ant_vel", "maml/AntVel-v0", reward=ant.velocity_reward, **_ANT),

@@ -9,7 +9,6 @@ import numpy as np
 
 STEP = 0.1  # how far an action of 1 moves the point in a coordinate: the bounds of [M]'s actions
 REACHED = 0.01  # half the side of the square around the goal in which an episode ends
-HORIZON = 100  # [P] A.2
 START = (0.0, 0.0)
 
 

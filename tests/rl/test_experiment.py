@@ -15,8 +15,7 @@ FEW = dict(meta_batch_size=2, update_batch_size=2, horizon=6, jit=False, tasks_p
 
 
 def make_run(folder, method="maml", iterations=4, **settings):
-    few = FEW | (dict(meta_batch_size=1) if method == "oracle" else {}) | settings
-    few |= {} if method == "random" else dict(metatrain_iterations=iterations)
+    few = FEW | dict(metatrain_iterations=iterations) | (dict(meta_batch_size=1) if method == "oracle" else {}) | settings
     return experiment.Run(config.resolve("point", method, **few), folder, log=False)
 
 
@@ -187,7 +186,7 @@ def test_a_rejected_step_is_said(tmp_path, monkeypatch, capsys):
 
 
 def test_the_random_policy_can_be_tested_untrained(tmp_path):
-    run = make_run(tmp_path, "random")
+    run = experiment.Run(config.resolve("point", "random"), tmp_path, log=False)
     run.train()
     assert run.restore("best") == "latest" and run.iteration == 0
     assert not (tmp_path / "metrics.csv").exists()

@@ -93,10 +93,14 @@ def test_a_policy_trained_otherwise_is_tested_as_it_was_trained():
         (dict(datasource="point", max_kl=0.0), "max_kl is 0.0, expected a positive number"),
         (dict(datasource="point", max_kl=float("nan")), "max_kl is nan, expected a positive number"),
         (dict(datasource="point", cg_iterations=0), "cg_iterations is 0, expected at least 1"),
-        (dict(datasource="point", outer="adam", cg_iterations=5), "outer is 'adam', expected trpo with max_kl, hvp or cg_iter"),
+        (dict(datasource="point", outer="adam", cg_iterations=5), "cg_iterations is 5, expected 10 with outer=adam, where it changes nothing"),
         (dict(datasource="point", seed=1.5), "seed is 1.5, expected int"),
         (dict(datasource="point", meta_lr=0.1), "meta_lr is 0.1, expected 0.001 with outer=trpo"),
-        (dict(datasource="point", outer="adam", hvp="exact"), "outer is 'adam', expected trpo with max_kl, hvp or cg_iterations"),
+        (dict(datasource="point", outer="adam", hvp="exact"), "hvp is 'exact', expected finite_difference with outer=adam"),
+        (dict(datasource="point", method="random", max_kl=0.1), "max_kl is 0.1, expected 0.01 with a random policy, where it changes nothing"),
+        (dict(datasource="ant_vel", method="random", outer="adam"), "outer is 'adam', expected trpo with a random policy"),
+        (dict(datasource="ant_vel", method="oracle", stop_grad=True), "stop_grad is True, expected False with training without"),
+        (dict(datasource="ant_vel", method="random", update_lr=0.5), "to test with another: --train_update_lr=0.1 beside it"),
     ],
 )
 def test_bad_settings_get_one_line(given, message):
@@ -112,6 +116,23 @@ def test_bad_settings_get_one_line(given, message):
 def test_environments_divide_the_episodes(datasource, method, episodes, environments):
     c = config.resolve(datasource, method, update_batch_size=episodes)
     assert (c.update_batch_size, c.envs_per_task) == (episodes, environments)
+
+
+@pytest.mark.parametrize("given", [dict(cg_iterations=10), dict(horizon=200), dict(max_kl=0.02), dict(hvp="finite_difference")])
+def test_the_papers_value_given_by_name_is_the_papers_run(given):
+    c = config.resolve("cheetah_dir", **given)
+    assert c == config.resolve("cheetah_dir") and c.is_papers and c.experiment == "cheetah_dir"
+
+
+def test_a_record_without_the_later_settings_is_the_papers():
+    record = config.resolve("cheetah_dir").to_dict()
+    assert (record.pop("cg_iterations"), record.pop("horizon")) == (10, 200)
+    assert config.Config.from_dict(record, "config.json").is_papers
+    assert config.Config.from_dict(record | dict(horizon=None), "config.json").is_papers
+
+
+def test_adam_as_the_outer_step_of_a_task_with_another_kl_limit():
+    assert config.resolve("cheetah_dir", outer="adam").experiment == "cheetah_dir_adam"
 
 
 def test_a_config_does_not_change():
