@@ -44,7 +44,9 @@ def report(config):
     share = ""
     if "raw" in median:
         print(f"{median['raw']:10,.0f} mj_step/s   raw: MuJoCo's own loop, all cores, nothing observed, no policy")
-        share = f", {100 * median['simulator'] / median['raw']:.0f} % of raw"
+        print(f"{median['lean']:10,.0f} mj_step/s   raw, with the simulator's lean model")
+        shares = (f"{100 * median['simulator'] / median[loop]:.0f} %" for loop in ("raw", "lean"))
+        share = f", {' and '.join(shares)} of these"
     sampling = median["steps"] / median["sampling"]
     print(f"{median['simulator']:10,.0f} steps/s     simulator, with observations, rewards and resets{share}")
     share = f"{100 * sampling / median['simulator']:.0f} % of the simulator"
@@ -107,16 +109,18 @@ def trpo_flops(sizes, num_updates, steps, values):
 
 
 def rates(name, num_envs, horizons=HORIZONS, num_threads=None):
-    """{"raw", "simulator", "single"}: median steps/s over so many horizons ("raw" for robots only).
+    """{"simulator", "raw", "lean", "single"}: median steps/s over so many horizons ("raw" and "lean" for robots only).
 
-    The first two by turns; the last after them, as one core alone leaves the processor cooler than it finds it.
+    By turns; the last after the others, as one core alone leaves the processor cooler than it finds it.
     """
     kind = rl.envs.get(name)
     rng = np.random.default_rng(0)
     tasks = kind.sample_tasks(rng, num_envs)
     actions = rng.standard_normal([kind.horizon, num_envs, kind.action_size], np.float32)
-    on_all_cores = {"raw": _raw(kind, actions, num_threads)} if kind.robot else {}
-    on_all_cores["simulator"] = _simulator(name, tasks, actions, num_threads)
+    on_all_cores = {"simulator": _simulator(name, tasks, actions, num_threads)}
+    if kind.robot:
+        on_all_cores["raw"] = _raw(kind, actions, num_threads, lean=False)
+        on_all_cores["lean"] = _raw(kind, actions, num_threads, lean=True)
     return _by_turns(on_all_cores, horizons) | _by_turns({"single": _single(kind, tasks[0], actions[:, 0])}, horizons)
 
 
@@ -132,10 +136,10 @@ def _by_turns(contenders, turns):
     return {contender: statistics.median(values) for contender, values in measured.items()}
 
 
-def _raw(kind, actions, num_threads):
-    """As many steps of the same model with the same controls, without sensors, in MuJoCo's own loop on all cores."""
+def _raw(kind, actions, num_threads, lean):
+    """As many steps of the model with the same controls, without sensors, in MuJoCo's own loop on all cores."""
     horizon, num_envs, _ = actions.shape
-    model = kind.robot.load()
+    model = kind.robot.load(lean)
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR
     batch = Batch(model, num_envs, num_threads or 0)
     qpos, qvel = kind.robot.draw_starts(model, np.random.default_rng(0).spawn(num_envs))
@@ -154,8 +158,7 @@ def _simulator(name, tasks, actions, num_threads):
     simulator = Simulator(name, len(tasks), num_threads)
     simulator.reset(tasks, range(len(tasks)))
 
-    def run():
-        simulator.reset()
+    def run():  # each goes on where the last one ended
         for action in actions:
             _, _, terminated, truncated = simulator.step(action)
             done = terminated | truncated

@@ -223,5 +223,5 @@ def test_bad_input_gets_one_line(call, message):
 @pytest.mark.parametrize("name", ["point", "cheetah_vel", "ant_dir"])
 def test_the_benchmark_measures_all_of_it(name):
     rates = benchmark.rates(name, num_envs=2, horizons=1)
-    assert rates.keys() == {"simulator", "single"} | ({"raw"} if name != "point" else set())
+    assert rates.keys() == {"simulator", "single"} | ({"raw", "lean"} if name != "point" else set())
     assert min(rates.values()) > 0
