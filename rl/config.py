@@ -117,8 +117,8 @@ class Config(Settings):
 
         Either Hessian-vector product: they estimate the same.
         """
-        free = (*self.FREE_TO_CHANGE, "seed", "hvp")
-        return all(value == self._paper[name] for name, value in self.to_dict().items() if name not in free)
+        free, paper = (*self.FREE_TO_CHANGE, "seed", "hvp"), self._paper
+        return all(value == paper[name] for name, value in self.to_dict().items() if name not in free)
 
 
 @dataclass(frozen=True)

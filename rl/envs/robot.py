@@ -39,7 +39,7 @@ class Robot:
         """A new MjModel: the XML, patched, and a sensor for each quantity that MuJoCo derives only on demand.
 
         lean: what MuJoCo would search for at each step though it can't be otherwise is settled beforehand, which changes
-        no bit: geoms touch the floor alone, and constraints form one island at most. Saves a sixth of the physics' time.
+        no bit: geoms touch the floor alone, and constraints form one island at most. Saves a seventh of the physics' time.
         """
         spec = mujoco.MjSpec.from_file(str(importlib.resources.files("gymnasium") / "envs/mujoco/assets" / self.xml))
         self.patch(spec)
