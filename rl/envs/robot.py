@@ -38,8 +38,8 @@ class Robot:
     def load(self, lean=True):
         """A new MjModel: the XML, patched, and a sensor for each quantity that MuJoCo derives only on demand.
 
-        lean: what MuJoCo would search for at each step though it can't be otherwise is settled beforehand, which changes
-        no bit: geoms touch the floor alone, and constraints form one island at most. Saves a seventh of the physics' time.
+        lean: what MuJoCo would search for at each step though it can't be otherwise is settled beforehand: geoms touch
+        the floor alone, and constraints form one island at most. Changes no bit, and saves a seventh of the time.
         """
         spec = mujoco.MjSpec.from_file(str(importlib.resources.files("gymnasium") / "envs/mujoco/assets" / self.xml))
         self.patch(spec)
