@@ -14,6 +14,7 @@ from maml import inner_loop
 from maml.meta_training import MetaTrainer
 from rl import envs, trpo
 from rl.advantages import advantages
+from rl.memory import keep_freed_memory
 from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step
 from rl.policy import gaussian_mlp
 from rl.sampler import Sampler
@@ -27,10 +28,12 @@ class MetaRL:
 
     state: a MetaTrainer, which is θ, Adam's moments and the iteration: all that a checkpoint needs, as an iteration is
     a function of them and the settings. seconds: wall clock of the parts of the last meta-iteration, "sampling",
-    "advantages", "inner steps", "outer step". num_threads: of the simulator, None for all cores.
+    "advantages", "inner steps", "outer step". num_threads: of the simulator, None for all cores. From the first one
+    on, the process keeps the memory that it frees (`rl.memory`).
     """
 
     def __init__(self, config, num_threads=None):
+        keep_freed_memory()
         self.config = config
         kind = envs.get(config.datasource)
         self.kind = kind
