@@ -1,8 +1,10 @@
+import re
+
 from setuptools import find_packages, setup
 
 setup(
     name="maml-tf2",
-    version="1.0.0",
+    version=re.search(r'__version__ = "(.+)"', open("maml/__init__.py", encoding="utf-8").read())[1],
     description="Model-Agnostic Meta-Learning (Finn, Abbeel, Levine 2017) in TensorFlow 2: exact, fast, every result beside the paper's",
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",
@@ -12,6 +14,7 @@ setup(
         "data_generators": ["*.json"],
         "data_generators.mini_imagenet_tfds": ["README.md", "CITATIONS.bib", "TAGS.txt"],
     },
+    entry_points={"console_scripts": ["maml = maml.cli.__main__:main"]},
     # Lower and upper ends are what this was run with, on Python 3.10 and 3.11.
     install_requires=[
         "absl-py>=2.5,<3",

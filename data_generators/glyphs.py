@@ -51,7 +51,9 @@ def _faces():
     folder = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
     files = [file for pattern in FACES for file in sorted(folder.glob(pattern)) if "Display" not in file.name]
     if len(files) < 8:
-        raise UserError(f"{folder} holds {len(files)} DejaVu and STIX font faces; expected the 16 that Matplotlib ships")
+        raise UserError(
+            f"{folder} holds {len(files)} DejaVu and STIX font faces; expected the 16 that Matplotlib ships"
+        )
     return files
 
 

@@ -1,6 +1,7 @@
 """Classes of images held as arrays, and the N-way K-shot tasks drawn from them.
 
-Letters: M tasks, N ways, K support and Q query images a class, T images in all, H × W pixels, C channels.
+Letters: M tasks, N ways, K support and Q query images a class, B images a batch, T images in all, H × W pixels,
+C channels.
 """
 
 import dataclasses
@@ -8,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from data_generators import streams
-from data_generators.episode import Episode
+from data_generators.episode import Batch, Episode
 from data_generators.errors import UserError
 
 
@@ -45,11 +46,14 @@ def stack_classes(images, names):
 
 
 class ImageTasks:
-    """Draws N-way K-shot tasks: N distinct classes a task, K + Q distinct images a class.
+    """Draws N-way K-shot tasks, and batches of all classes of a split.
 
-    splits: {"train": ImageClasses, "val": ..., "test": ...}; num_classes: N; rotate: turn each class of each task by 0,
-    90, 180 or 270 degrees, all its images alike ([P] 5.2; the authors' data_generator.py does it at test too). Raises
-    UserError if the splits differ in image shape, or if images that are not square are to be rotated.
+    splits: {"train": ImageClasses, "val": ..., "test": ...}
+    num_classes: N, where `sample` is not told another one
+    rotate: turn each class of each task by 0, 90, 180 or 270 degrees, all its images alike ([P] 5.2; the authors'
+        data_generator.py does it at test too)
+
+    Raises UserError if the splits differ in image shape, or if images that are not square are to be rotated.
     """
 
     def __init__(self, splits, num_classes, rotate):
@@ -68,15 +72,30 @@ class ImageTasks:
         """{split: {class: how many images}}."""
         return {split: dict(zip(self.splits[split].names, sizes.tolist())) for split, sizes in self._sizes.items()}
 
-    def check(self, split, num_shots, num_queries):
-        """Raises UserError unless `split` has N classes, each with K + Q images."""
-        if split not in self.splits:
-            raise UserError(f"no split is called {split!r}; expected one of {', '.join(self.splits)}")
-        sizes, needed = self._sizes[split], num_shots + num_queries
-        if len(sizes) < self.num_classes:
+    def num_classes_of(self, split):
+        """How many classes `split` has. Raises UserError if there is no such split."""
+        return len(self._sizes_of(split))
+
+    def smallest_class(self, split):
+        """How many images the smallest class of `split` has: K + Q is at most that. Raises as `num_classes_of`."""
+        return int(self._sizes_of(split).min())
+
+    def num_batch_classes(self, split):
+        """How many classes the labels of `batch` tell apart. Raises as `num_classes_of`."""
+        return self._turns * self.num_classes_of(split)
+
+    def check(self, split, num_shots, num_queries, num_ways=None):
+        """Raises UserError unless `split` has N classes, each with K + Q images.
+
+        split: "train", "val" or "test"
+        num_shots, num_queries: K and Q
+        num_ways: N, None for `num_classes`
+        """
+        sizes, needed = self._sizes_of(split), num_shots + num_queries
+        num_ways = self.num_classes if num_ways is None else num_ways
+        if len(sizes) < num_ways:
             raise UserError(
-                f"the {split} split has {len(sizes)} classes; "
-                f"{self.num_classes}-way tasks need at least {self.num_classes}"
+                f"the {split} split has {len(sizes)} classes; {num_ways}-way tasks need at least {num_ways}"
             )
         if sizes.min() < needed:
             smallest = int(sizes.argmin())
@@ -85,38 +104,87 @@ class ImageTasks:
                 f"{num_shots} support + {num_queries} query images need at least {needed} in every class"
             )
 
-    def sample(self, split, seed, step, num_tasks, num_shots, num_queries):
-        """An Episode of M = `num_tasks` tasks as NumPy arrays, shapes as in `Episode`, pixels divided by 255.
+    def sample(self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False):
+        """An Episode of NumPy arrays, shapes as in `Episode`, pixels divided by 255.
 
-        A pure function of its arguments: the same ones always give the same tasks, and any other (seed, split, step)
-        a stream of its own. Classes and rotations depend on neither K nor Q. Raises what `check` raises.
+        A task has N distinct classes and, of each, K + Q distinct images. The result is a pure function of the
+        arguments: the same ones always give the same tasks, and any other (split, seed, step) a stream of its own.
+        Classes and rotations depend on neither K nor Q. Raises what `check` raises.
+
+        split: "train", "val" or "test"
+        seed, step: which of the split's episodes
+        num_tasks, num_shots, num_queries: M, K and Q; Q may be 0
+        num_ways: N, None for `num_classes`
+        shuffled: the support examples of each task in a random order of its own; the images drawn stay the same
         """
-        self.check(split, num_shots, num_queries)
-        classes, num_ways = self.splits[split], self.num_classes
-        rng = streams.generator(split, seed, step)
+        self.check(split, num_shots, num_queries, num_ways)
+        num_ways = self.num_classes if num_ways is None else num_ways
+        classes, rng = self.splits[split], streams.generator(split, seed, step)
         chosen = _distinct(rng, np.full(num_tasks, len(classes.names)), num_ways)  # [M, N]
-        if self.rotate:
-            turns = rng.integers(4, size=chosen.shape)
+        turns = rng.integers(4, size=chosen.shape) if self.rotate else np.zeros_like(chosen)
         picks = _distinct(rng, self._sizes[split][chosen.ravel()], num_shots + num_queries)  # [M·N, K + Q]
         picks = picks.reshape(num_tasks, num_ways, -1) + classes.offsets[chosen][..., None]
+        images = _turned(classes.images[picks], turns)  # [M, N, K + Q, H, W, C]
 
-        images = classes.images[picks]  # [M, N, K + Q, H, W, C]
-        if self.rotate:
-            for turn in (1, 2, 3):
-                turned = turns == turn
-                images[turned] = np.rot90(images[turned], turn, axes=(2, 3))
-
-        def flatten(x):
-            x = x.astype(np.float32, order="C")
-            x /= np.float32(255)  # times 1 / 255 would round otherwise
-            return x.reshape(num_tasks, -1, *self.input_shape)
+        def flat(x):  # [M, N, K, H, W, C] -> [M, N·K, H, W, C]
+            return _scaled(x).reshape(num_tasks, num_ways * x.shape[2], *self.input_shape)
 
         def labels(count):
             return np.tile(np.repeat(np.eye(num_ways, dtype=np.float32), count, axis=0), (num_tasks, 1, 1))
 
-        return Episode(
-            flatten(images[:, :, :num_shots]), labels(num_shots), flatten(images[:, :, num_shots:]), labels(num_queries)
-        )
+        support = flat(images[:, :, :num_shots]), labels(num_shots)
+        if shuffled:
+            order = rng.random((num_tasks, num_ways * num_shots)).argsort(axis=1)  # [M, N·K]: a permutation a task
+            support = [x[np.arange(num_tasks)[:, None], order] for x in support]
+        return Episode(*support, flat(images[:, :, num_shots:]), labels(num_queries))
+
+    def batch(self, split, seed, step, size):
+        """A Batch of `size` examples as NumPy arrays, shapes as in `Batch`, pixels divided by 255.
+
+        Class c of the split has label c. With `rotate` each quarter turn of a class is a class of its own, 4·c + turn,
+        as Vinyals et al. 2016 and Snell et al. 2017 make new classes, and each image is there once in every turn. All
+        examples are equally likely, and different ones in a batch unless it is larger than the split. Pure in its
+        arguments; shares no random numbers with `sample`. Raises UserError for an unknown split or a size below 1.
+
+        split: "train", "val" or "test"
+        seed, step: which of the split's batches
+        size: B
+        """
+        num_classes, classes = self.num_batch_classes(split), self.splits[split]
+        if size < 1:
+            raise UserError(f"the size of a batch is {size}, expected at least 1")
+        rng = streams.generator(split, seed, step, streams.BATCHES)
+        examples = self._turns * int(classes.offsets[-1])
+        picks, turns = np.divmod(rng.choice(examples, size, replace=size > examples), self._turns)  # [B] each
+        labels = self._turns * (np.searchsorted(classes.offsets, picks, side="right") - 1) + turns
+        y = np.zeros((1, size, num_classes), np.float32)
+        y[0, np.arange(size), labels] = 1
+        return Batch(_scaled(_turned(classes.images[picks], turns))[None], y)
+
+    @property
+    def _turns(self):
+        return 4 if self.rotate else 1
+
+    def _sizes_of(self, split):
+        """int64 [classes]: how many images each has."""
+        if split not in self._sizes:
+            raise UserError(f"no split is called {split!r}; expected one of {', '.join(self._sizes)}")
+        return self._sizes[split]
+
+
+def _turned(images, turns):
+    """`images` [..., H, W, C], changed in place: images[i] turned by turns[i] quarters, i over the axes of `turns`."""
+    for turn in (1, 2, 3):
+        which = turns == turn
+        images[which] = np.rot90(images[which], turn, axes=(-3, -2))
+    return images
+
+
+def _scaled(images):
+    """float32, from 0 to 1."""
+    x = images.astype(np.float32, order="C")
+    x /= np.float32(255)  # times 1 / 255 would round otherwise
+    return x
 
 
 def _distinct(rng, sizes, count):

@@ -10,6 +10,7 @@ from data_generators.errors import UserError
 from data_generators.streams import SPLITS
 
 EXPECTED = "expected a folder of class folders of images, or one with train/, val/ and test/ of class folders"
+PREFIX = "folder_"  # what the names of such data sets begin with
 
 
 def load(data_path, cache_dir=None, image_size=84, channels=3, split=(0.64, 0.16, 0.2), split_seed=0):
@@ -38,7 +39,7 @@ def load(data_path, cache_dir=None, image_size=84, channels=3, split=(0.64, 0.16
 def dataset_name(data_path):
     """What results on this data are filed under: "folder_" and the folder's own name in small letters, digits and _."""
     name = pathlib.Path(data_path).expanduser().resolve().name
-    return "folder_" + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "images")
+    return PREFIX + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "images")
 
 
 def _split_folders(folder, found):

@@ -20,6 +20,12 @@ SHAPE = (84, 84, 3)
 CLASSES = {"train": 64, "val": 16, "test": 20}
 IMAGES_PER_CLASS = 600
 
+# Titles of images in miniImagenet's format that are not miniImagenet's, by what `dataset_name` calls them.
+STAND_INS = {
+    "tiny_imagenet": "Tiny-ImageNet stand-in",
+    "miniimagenet_variant": "images in place of miniImagenet",
+}
+
 # Where the data may lie below a folder that is named.
 PLACES = ("", "miniImagenet", "miniimagenet", "mini-imagenet", "mini_imagenet")
 HEADER = ["filename", "label"]

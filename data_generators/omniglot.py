@@ -44,9 +44,9 @@ def load(data_path=None, cache_dir=None):
     """{"train", "val", "test"}: ImageClasses of uint8 [T, 28, 28, 1], strokes 255, so that x / 255 is the value.
 
     data_path: a folder with the official zips, their extracted folders or the authors' resized tree, or the parent of
-    one. None: $MAML_DATA, then data/, then a download through TensorFlow Datasets. cache_dir: see `cached`. The drawings
-    of a character are in the order of their pixels, since TensorFlow Datasets keeps neither names nor order. Raises
-    UserError if the data can't be found, read or downloaded, or if characters are missing.
+    one. None: $MAML_DATA, then data/, then a download through TensorFlow Datasets. cache_dir: see `cached`. The
+    drawings of a character are in the order of their pixels, since TensorFlow Datasets keeps neither names nor order.
+    Raises UserError if the data can't be found, read or downloaded, or if characters are missing.
     """
     parts = _find(data_path)
     if parts:

@@ -11,8 +11,9 @@ INPUT = (-5.0, 5.0)
 
 
 class SinusoidTasks:
-    """Tasks of one sine wave each. There is no fixed data: "train", "val" and "test" are separate streams of one distribution.
+    """Tasks of one sine wave each.
 
+    There is no fixed data: "train", "val" and "test" are separate streams of one distribution.
     oracle: inputs carry the task's amplitude and phase, [x, A, φ], instead of x alone.
     """
 
@@ -20,11 +21,18 @@ class SinusoidTasks:
         self.oracle = oracle
         self.input_shape = (3 if oracle else 1,)
 
-    def check(self, split, num_shots, num_queries):
-        """Any number of points can be drawn: never raises."""
+    def check(self, split, num_shots, num_queries, num_ways=None):
+        """Never raises: any number of points can be drawn."""
 
-    def sample(self, split, seed, step, num_tasks, num_shots, num_queries):
-        """An Episode, pure in its arguments: x float32 [M, K, 1 or 3], y [M, K, 1]; the query set has Q points."""
+    def sample(self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False):
+        """An Episode, pure in its arguments: x float32 [M, K, 1 or 3], y [M, K, 1]; the query set has Q points.
+
+        split: "train", "val" or "test"
+        seed, step: which of the split's episodes
+        num_tasks, num_shots, num_queries: M, K and Q
+        num_ways: ignored; there are no classes. Here so that images and waves are sampled alike
+        shuffled: has no effect, as the points are drawn at random
+        """
         rng = streams.generator(split, seed, step)
         amplitude = rng.uniform(*AMPLITUDE, [num_tasks, 1, 1])
         phase = rng.uniform(*PHASE, [num_tasks, 1, 1])

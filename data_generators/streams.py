@@ -5,7 +5,17 @@ import numpy as np
 # Their places in here are part of the seed: another order would draw other tasks.
 SPLITS = ("train", "val", "test")
 
+# What is drawn. Part of the seed, so that a task and a batch of the same step share no random numbers.
+TASKS, BATCHES = (), (1,)
 
-def generator(split, seed, step):
-    """A NumPy generator of its own for each (split, seed, step)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, SPLITS.index(split), step))))
+
+def generator(split, seed, step, drawn=TASKS):
+    """A NumPy generator of its own for each (split, seed, step, drawn).
+
+    split: one of SPLITS
+    seed: an integer from 0
+    step: an integer from 0
+    drawn: TASKS or BATCHES
+    """
+    sequence = np.random.SeedSequence((seed, SPLITS.index(split), step), spawn_key=drawn)
+    return np.random.Generator(np.random.Philox(sequence))

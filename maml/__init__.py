@@ -1,34 +1,44 @@
 """Model-agnostic meta-learning (Finn, Abbeel, Levine 2017): exact, compiled, and usable on any network."""
 
 import importlib
+from typing import Any
 
 # Looked up on first use, so that what needs no TensorFlow (reports, figures, error messages) doesn't wait for it.
 _HOME = {
     "adapt": "inner_loop",
     "inner_update": "inner_loop",
-    "meta_loss": "inner_loop",
     "per_task": "inner_loop",
     "single_task": "inner_loop",
+    "Method": "method",
+    "Problem": "method",
+    "query_loss": "method",
     "accuracy": "losses",
     "cross_entropy": "losses",
     "mse": "losses",
     "Network": "networks",
+    "Norm": "networks",
     "conv_net": "networks",
     "dense_net": "networks",
-    "Learner": "meta_training",
-    "MetaTrainer": "meta_training",
+    "Trainer": "meta_training",
     "Evaluator": "evaluation",
     "curve": "evaluation",
-    "AdaptedClassifier": "classifier",
-    "Classifier": "classifier",
-    "load_adapted": "classifier",
-    "load_authors": "classifier",
-    "load_run": "classifier",
+    "AdaptedClassifier": "trained.classifier",
+    "Classifier": "trained.classifier",
+    "load_adapted": "trained.loading",
+    "load_authors": "trained.loading",
+    "load_run": "trained.loading",
 }
-__all__ = sorted(_HOME)
+__all__ = sorted([*_HOME, "methods"])
+__version__ = "1.0.0"
 
 
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module 'maml' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"maml.{_HOME[name]}"), name)
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"maml.{_HOME[name]}"), name)
+    if name == "methods":
+        return importlib.import_module("maml.methods")
+    raise AttributeError(f"module 'maml' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

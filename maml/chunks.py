@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 
-def map_chunks(function, tasks, size, one_kernel):
+def map_chunks(function, tasks, size, *, one_kernel):
     """[function(chunk) for each chunk of at most `size` tasks], to be called within a tf.function.
 
     tasks: any nest of tensors with the task axis in front. The chunks don't depend on one another, so that TensorFlow runs

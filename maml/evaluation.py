@@ -1,4 +1,4 @@
-"""How well θ adapts: loss and accuracy on the query sets after 0, 1, … inner steps, over many tasks."""
+"""How well a method learns new tasks from θ: loss and accuracy on the query sets after 0, 1, … inner steps."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_generators.episode import Episode
-from maml import inner_loop
 from maml.chunks import map_chunks
+from maml.method import num_shots
 
 TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
 
@@ -34,62 +34,68 @@ def curve(values):
 
 
 class Evaluator:
-    """Adapts θ to tasks it is given and measures each step. Compiled once a shape; θ and α may differ between calls.
+    """Learns each of the tasks it is given from θ and measures after each inner step. Compiled once a shape.
 
-    transductive: the queries of a task are normalised together, as in the paper. False: each query by itself, with the
-    statistics of the support set; `learner.forward` then takes `num_reference` as well (see `networks`).
+    method, problem: a Method and the Problem it was made for.
+    tasks_per_chunk, jit: as in `meta_training.compiled_meta_gradient`.
+    transductive: the queries of a task are normalised together, as in the MAML paper. False: each query by itself, with
+        the support inputs as reference (see `method.Method.predict`).
     """
 
-    def __init__(self, learner, transductive=True):
-        self.learner = learner
+    def __init__(self, method, problem, tasks_per_chunk=2, jit=True, transductive=True):
+        self.method = method
+        self.problem = problem
         self.transductive = transductive
-        self._step = tf.function(self._measure_and_update)
-        self._chunk = tf.function(self._chunk_measure_and_update, jit_compile=learner.jit)
+        self._tasks_per_chunk, self._jit = tasks_per_chunk, jit
+        self._start = self._compiled(self._start_chunk)
+        self._measure_and_step = self._compiled(self._measure_and_step_chunk)
 
     def __call__(self, weights, tasks, num_steps, inner_lr=None):
-        """weights: θ. tasks: an iterable of Episodes of one task each. Returns an `Adaptation` of `num_steps` steps."""
-        dtype = next(iter(weights.values())).dtype
-        inner_lr = tf.constant(self.learner.inner_lr if inner_lr is None else inner_lr, dtype)
-        batches = [self._adapt(weights, episode, num_steps, inner_lr) for episode in _batches(tasks)]
-        losses, metrics = (np.concatenate(part) for part in zip(*batches))
-        return Adaptation(losses, None if self.learner.metric is None else metrics)
+        """An `Adaptation` of so many steps; of none, [tasks, 1], where the method has no inner steps.
 
-    def _adapt(self, weights, episode, num_steps, inner_lr):
-        adapted = inner_loop.per_task(weights, episode.support_x.shape[0])
+        weights: θ.
+        tasks: an iterable of Episodes of one task each.
+        inner_lr: α; None for the method's own.
+        """
+        dtype = next(iter(weights.values())).dtype
+        inner_lr = None if inner_lr is None else tf.constant(inner_lr, dtype)
+        num_steps = num_steps if self.method.step else 0
+        batches = [self._learn(weights, episode, num_steps, inner_lr) for episode in _batches(tasks)]
+        losses, metrics = (np.concatenate(part) for part in zip(*batches))
+        return Adaptation(losses, None if self.problem.metric is None else metrics)
+
+    def _learn(self, weights, episode, num_steps, inner_lr):
+        state = self._start(episode, weights)
         losses, metrics = [], []
         for _ in range(num_steps + 1):
-            adapted, loss, metric = self._step(adapted, episode, inner_lr)
+            state, loss, metric = self._measure_and_step((state, episode), inner_lr)
             losses.append(loss.numpy())
             metrics.append(metric.numpy())
         return np.stack(losses, 1).astype(np.float64), np.stack(metrics, 1).astype(np.float64)
 
-    def _measure_and_update(self, adapted, episode, inner_lr):
-        learner = self.learner
-        parts = map_chunks(
-            lambda tasks: self._chunk(*tasks, inner_lr), (adapted, episode), learner.tasks_per_chunk, learner.jit
-        )
-        return tf.nest.map_structure(lambda *p: tf.concat(p, 0), *parts)
+    def _compiled(self, function):
+        """A compiled function (tasks, other) -> `function` of each chunk of tasks, joined along the task axis."""
+        chunk = tf.function(function, jit_compile=self._jit)
 
-    def _chunk_measure_and_update(self, adapted, episode, inner_lr):
-        learner = self.learner
-        outputs = self._query_outputs(adapted, episode)
-        loss = learner.loss(outputs, episode.query_y)
-        metric = loss if learner.metric is None else learner.metric(outputs, episode.query_y)
-        adapted, _ = inner_loop.inner_update(
-            lambda w: learner.loss(learner.forward(w, episode.support_x), episode.support_y),
-            adapted,
-            inner_lr,
-            first_order=True,
-            is_adapted=learner.is_adapted,
-        )
-        return adapted, loss, metric
+        @tf.function
+        def of_all(tasks, other):
+            parts = map_chunks(lambda part: chunk(part, other), tasks, self._tasks_per_chunk, one_kernel=self._jit)
+            return tf.nest.map_structure(lambda *p: tf.concat(p, 0), *parts)
 
-    def _query_outputs(self, adapted, episode):
-        if self.transductive:
-            return self.learner.forward(adapted, episode.query_x)
-        num_support = episode.support_x.shape[1]
-        both = tf.concat([episode.support_x, episode.query_x], axis=1)
-        return self.learner.forward(adapted, both, num_reference=num_support)[:, num_support:]
+        return of_all
+
+    def _start_chunk(self, episode, weights):
+        return self.method.start(weights, episode.support_x, episode.support_y)
+
+    def _measure_and_step_chunk(self, tasks, inner_lr):
+        method, problem, (state, episode) = self.method, self.problem, tasks
+        reference = None if self.transductive else episode.support_x
+        outputs = method.predict(state, episode.query_x, reference)
+        loss = problem.loss(outputs, episode.query_y, num_shots(episode.support_y))
+        metric = loss if problem.metric is None else problem.metric(outputs, episode.query_y)
+        if method.step is not None:
+            state = method.step(state, episode.support_x, episode.support_y, inner_lr)
+        return state, loss, metric
 
 
 def _batches(tasks):

@@ -20,24 +20,31 @@ def per_task(weights, num_tasks):
     return {name: tf.broadcast_to(w, [num_tasks, *w.shape]) for name, w in weights.items()}
 
 
-def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=None):
-    """One gradient step of every task on its own weights: θ'_i = θ_i − α ∇ L_i(θ_i) (algorithm 1, line 6).
-
-    task_loss: {name: [M, ...]} -> losses [M]. Tasks don't touch each other's copies, so the gradient of the *sum* of
-    the losses is each task's own gradient.
-    first_order: the gradient counts as a constant in what follows, which drops the second derivatives ([P] 5.2).
-    is_adapted: name -> bool, which weights take the step (default: all); the others come back as they are.
-    Returns the new weights and the losses [M] before the step. `weights` is left alone.
-    """
+def task_gradients(task_loss, weights, is_adapted=None):
+    """({name: ∇ L_i(θ_i), [M, ...]} for the weights that are adapted, losses [M]). Arguments as in `inner_update`."""
     adapted = {name: w for name, w in weights.items() if is_adapted is None or is_adapted(name)}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(adapted)
         losses = task_loss(weights)
         total = tf.reduce_sum(losses)
-    gradients = tape.gradient(total, adapted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return tape.gradient(total, adapted, unconnected_gradients=tf.UnconnectedGradients.ZERO), losses
+
+
+def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=None):
+    """One gradient step of every task on its own weights: θ'_i = θ_i − α ∇ L_i(θ_i) (algorithm 1, line 6).
+
+    task_loss: {name: [M, ...]} -> losses [M]. Tasks don't touch each other's copies, so the gradient of the *sum* of
+    the losses is each task's own gradient.
+    inner_lr: α, a number for all weights; or one for each, {name: a tensor that broadcasts to the weight}.
+    first_order: the gradient counts as a constant in what follows, which drops the second derivatives ([P] 5.2).
+    is_adapted: name -> bool, which weights take the step (default: all); the others come back as they are.
+    Returns the new weights and the losses [M] before the step. `weights` is left alone.
+    """
+    gradients, losses = task_gradients(task_loss, weights, is_adapted)
     if first_order:
         gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
-    stepped = {name: w - tf.convert_to_tensor(inner_lr, w.dtype) * gradients[name] for name, w in adapted.items()}
+    rates = inner_lr if isinstance(inner_lr, dict) else dict.fromkeys(gradients, inner_lr)
+    stepped = {n: weights[n] - tf.convert_to_tensor(rates[n], g.dtype) * g for n, g in gradients.items()}
     return {**weights, **stepped}, losses
 
 
@@ -50,28 +57,6 @@ def adapt(forward, loss, weights, support_x, support_y, inner_lr, num_updates, f
         )
         trajectory.append(weights)
     return trajectory
-
-
-def meta_loss(forward, loss, weights, episode, inner_lr, num_updates, first_order=False, is_adapted=None):
-    """What MAML minimises over θ: L_i(θ'_i) on each task's query set (algorithm 1, line 8; algorithm 2, line 10).
-
-    weights: one network. episode: support_x, support_y, query_x, query_y, each [M, ...].
-    Returns a dict of per-task tensors: losses "query_loss" [M] (differentiable in θ, second derivatives included unless
-    first_order) and "support_loss" [M] of θ itself, and the outputs "query_outputs", "support_outputs" they come from.
-    With `num_updates` = 0 it is the plain multi-task loss of the query set.
-    """
-    theta = per_task(weights, episode.support_x.shape[0])
-    trajectory = adapt(
-        forward, loss, theta, episode.support_x, episode.support_y, inner_lr, num_updates, first_order, is_adapted
-    )
-    support_outputs = forward(theta, episode.support_x)
-    query_outputs = forward(trajectory[-1], episode.query_x)
-    return {
-        "support_outputs": support_outputs,
-        "support_loss": loss(support_outputs, episode.support_y),
-        "query_outputs": query_outputs,
-        "query_loss": loss(query_outputs, episode.query_y),
-    }
 
 
 def single_task(function):

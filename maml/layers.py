@@ -20,7 +20,7 @@ def dense(x, weight):
 
 def add_bias(x, bias):
     """x [M, n, ..., F], bias [M, F] -> as x."""
-    return x + _per_channel(bias, x)
+    return x + per_channel(bias, x)
 
 
 def conv3x3(x, kernel, stride):
@@ -54,18 +54,38 @@ def max_pool2x2(x):
 BATCH_NORM_EPSILON = 1e-3  # the default of `tf.contrib.layers.batch_norm`
 
 
-def batch_norm(x, beta, num_reference=None):
-    """(x − mean)/sqrt(var + 0.001) + beta over examples and space, per task and channel. x [M, n, ..., C], beta [M, C].
+def batch_norm(x, beta, num_reference=None, gamma=None, epsilon=BATCH_NORM_EPSILON):
+    """γ·(x − mean)/sqrt(var + ε) + β over examples and space, per task and channel. x [M, n, ..., C], beta, gamma [M, C].
 
-    Always the statistics of the batch at hand, biased variance, an offset but no scale, as the authors use
+    Always the statistics of the batch at hand, biased variance, an offset but no scale (gamma None), as the authors use
     `tf.contrib.layers.batch_norm` (its defaults: epsilon 0.001, center, no scale).
     num_reference: the statistics are those of the first so many examples only (None: of all), so that the others, each
     normalised by itself, don't see one another.
     """
-    rows = tf.reshape(x, [x.shape[0], -1, x.shape[-1]])  # one reduction over rows; XLA is slower on three axes
+    rows = _rows(x)
     reference = rows if num_reference is None else rows[:, : num_reference * x.shape[2:-1].num_elements()]
-    y = _standardise(rows, [1], BATCH_NORM_EPSILON, reference) + beta[:, None, :]
-    return tf.reshape(y, [x.shape[0], num_examples(x), *x.shape[2:]])
+    y = _standardise(rows, [1], epsilon, reference)
+    y = y if gamma is None else y * gamma[:, None, :]
+    return tf.reshape(y + beta[:, None, :], [x.shape[0], num_examples(x), *x.shape[2:]])
+
+
+def fixed_norm(x, mean, variance, beta, gamma=None, epsilon=BATCH_NORM_EPSILON):
+    """As `batch_norm`, with a mean and a variance that are given, [M, C]."""
+    factor = tf.math.rsqrt(variance + epsilon) * (1 if gamma is None else gamma)
+    return (x - per_channel(mean, x)) * per_channel(factor, x) + per_channel(beta, x)
+
+
+def moments(x):
+    """(mean, unbiased variance), each [M, C], of x [M, n, ..., C] over examples and space; no gradient flows through them."""
+    rows = tf.stop_gradient(_rows(x))
+    count = tf.cast(tf.shape(rows)[1], x.dtype)
+    mean = tf.reduce_mean(rows, 1)
+    return mean, tf.reduce_sum(tf.square(rows - mean[:, None]), 1) / tf.maximum(count - 1, 1)
+
+
+def _rows(x):
+    """x [M, n, ..., C] as [M, n·…, C]: one reduction over rows; XLA is slower on three axes."""
+    return tf.reshape(x, [x.shape[0], -1, x.shape[-1]])
 
 
 def layer_norm(x, gamma, beta):
@@ -74,7 +94,7 @@ def layer_norm(x, gamma, beta):
     As `tf.contrib.layers.layer_norm`, which the authors use: statistics over every axis but the examples', scale and
     offset per channel, epsilon 1e-12.
     """
-    return _standardise(x, list(range(2, x.shape.rank)), 1e-12) * _per_channel(gamma, x) + _per_channel(beta, x)
+    return _standardise(x, list(range(2, x.shape.rank)), 1e-12) * per_channel(gamma, x) + per_channel(beta, x)
 
 
 def _standardise(x, axes, epsilon, reference=None):
@@ -86,7 +106,7 @@ def _standardise(x, axes, epsilon, reference=None):
     return (x - mean) * tf.math.rsqrt(variance + epsilon)
 
 
-def _per_channel(v, x):
+def per_channel(v, x):
     """[M, C] to [M, 1, ..., 1, C], to be broadcast against x."""
     return tf.reshape(v, [v.shape[0]] + [1] * (x.shape.rank - 2) + [v.shape[-1]])
 

@@ -6,25 +6,24 @@ M tasks, n examples of a task, N ways, K shots.
 import tensorflow as tf
 
 
-def mse(outputs, targets):
-    """[M]: squared error, **mean** over a task's examples and output dimensions ([P] 5.1; authors' utils.py)."""
+def mse(outputs, targets, num_shots=None):
+    """[M]: squared error, **mean** over a task's examples and output dimensions ([P] 5.1; authors' utils.py).
+
+    num_shots changes nothing: it is there so that all losses are called alike.
+    """
     return tf.reduce_mean(tf.square(outputs - targets), axis=list(range(1, outputs.shape.rank)))
 
 
-def cross_entropy(num_shots):
-    """A loss(logits [M, n, N], one-hot labels [M, n, N]) -> [M]: cross-entropy **summed** over examples, divided by K.
+def cross_entropy(logits, labels, num_shots):
+    """[M]: cross-entropy of logits [M, n, N] and one-hot labels [M, n, N], **summed** over examples, divided by K.
 
     K is `num_shots`, the number of *support* examples a class, for the query set too. This is what the authors' code
     differentiates (utils.py `xent`: a vector of losses over `update_batch_size`, and the gradient of a vector is that
     of its sum), so the published step sizes belong to it: on the support set it is N times the mean loss, and
     alpha = 0.4 at 5 ways acts like 2.0 on a mean loss.
     """
-
-    def loss(logits, labels):
-        per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-        return tf.reduce_sum(per_example, axis=1) / num_shots
-
-    return loss
+    per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    return tf.reduce_sum(per_example, axis=1) / num_shots
 
 
 def accuracy(logits, labels):

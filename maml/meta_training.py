@@ -1,104 +1,67 @@
-"""The outer loop's step: the meta-gradient over chunks of tasks, and Adam on θ."""
-
-from dataclasses import dataclass
-from typing import Callable
+"""The outer loop's step: the gradient of a method's objective over chunks of tasks, and the optimiser's step on θ."""
 
 import numpy as np
 import tensorflow as tf
 
-from data_generators.episode import Episode
-from maml import inner_loop
+from maml import optimizers
 from maml.chunks import map_chunks
+from maml.method import num_tasks
+
+OPTIMIZERS = ("adam", "sgd")
 
 
-@dataclass(frozen=True)
-class Learner:
-    """What is learnt and how a task is learnt from it: everything `meta_loss` needs but the weights and the data.
+def meta_gradient(objective, weights, batch, progress=0.0):
+    """(metrics, gradients, carried) of an objective on M tasks, each a sum over the tasks.
 
-    forward(weights, x) and loss(outputs, targets) -> [M] have the task axis in front (see `inner_loop.single_task`);
-    metric(outputs, targets) -> [M] is reported beside the loss (accuracy), None for none.
-    inner_lr: α. num_updates: inner steps in training; 0 trains on the un-adapted loss of the support sets, which is
-    the paper's pretraining. first_order: drop the second derivatives. is_adapted: name -> bool, which weights the
-    inner loop changes (None: all).
-    tasks_per_chunk: tasks whose meta-gradient is computed together; a few, so that their activations stay in the
-    processor's cache. jit: compile with XLA; ValueError for a network whose `forward` is not made for it.
+    objective: as in `method.Method`.
+    weights: θ, {name: tensor}.
+    batch: an Episode or a Batch.
+    metrics: {name: scalar}. gradients: {name: tensor} of the summed "loss" in θ. carried: {name: tensor}.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(weights)
+        result = dict(objective(weights, batch, progress))
+        total = tf.reduce_sum(result["loss"])
+    gradients = tape.gradient(total, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    carried = {name: tf.reduce_sum(value, 0) for name, value in result.pop("carried", {}).items()}
+    return {name: tf.reduce_sum(value) for name, value in result.items()}, gradients, carried
+
+
+def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True):
+    """A function (weights, batch, progress) -> means over the tasks of what `meta_gradient` sums, for within a tf.function.
+
+    tasks_per_chunk: tasks whose gradient is computed together; a few, so that their activations stay in the processor's
+    cache. jit: compile each chunk with XLA.
+    """
+    chunk = tf.function(lambda *arguments: meta_gradient(objective, *arguments), jit_compile=jit)
+
+    def mean_meta_gradient(weights, batch, progress=0.0):
+        parts = map_chunks(lambda tasks: chunk(weights, tasks, progress), batch, tasks_per_chunk, one_kernel=jit)
+        return tf.nest.map_structure(lambda *sums: tf.add_n(sums) / num_tasks(batch), *parts)
+
+    return mean_meta_gradient
+
+
+class Trainer(tf.Module):
+    """θ, the optimiser's moments and the iteration: the state of a run, and the compiled steps that move it.
+
+    weights: the initial θ.
+    learning_rate: β, the outer step size: a number, or a schedule (see `optimizers`).
+    optimizer: "adam" or "sgd".
+    clip: each entry of the meta-gradient is cut to ±clip; None: not cut.
     """
 
-    forward: Callable
-    loss: Callable
-    inner_lr: float
-    num_updates: int = 1
-    metric: Callable | None = None
-    first_order: bool = False
-    is_adapted: Callable | None = None
-    tasks_per_chunk: int = 2
-    jit: bool = True
-
-    def __post_init__(self):
-        if self.jit and not getattr(self.forward, "for_xla", True):
-            raise ValueError("jit is True, but this network is made of kernels that XLA gets wrong (xla=False); expected jit=False")
-
-    def meta_gradient(self, weights, episode):
-        """The mean over tasks of the query loss, its gradient in θ (both over the whole batch), and the metrics.
-
-        weights: θ, {name: tensor}. episode: M tasks. Returns (metrics, {name: gradient}); metrics are scalars, means
-        over the tasks: pre_loss and pre_metric of θ on the support sets, post_loss and post_metric of θ' on the
-        query sets. Not compiled; see `compiled_meta_gradient`.
-        """
-        return self._mean_of_chunks([self._chunk(weights, episode)], episode.support_x.shape[0])
-
-    def compiled_meta_gradient(self):
-        """`meta_gradient` as one XLA function over chunks of `tasks_per_chunk` tasks. Call it within a tf.function."""
-        chunk = tf.function(self._chunk, jit_compile=self.jit)
-
-        def meta_gradient(weights, episode):
-            parts = map_chunks(lambda tasks: chunk(weights, tasks), episode, self.tasks_per_chunk, self.jit)
-            return self._mean_of_chunks(parts, episode.support_x.shape[0])
-
-        return meta_gradient
-
-    def _chunk(self, weights, episode):
-        """Sums over the chunk's tasks: metrics and the gradient of the meta-loss."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights)
-            result = inner_loop.meta_loss(
-                self.forward,
-                self.loss,
-                weights,
-                episode,
-                self.inner_lr,
-                self.num_updates,
-                self.first_order,
-                self.is_adapted,
-            )
-            # The paper's pretraining minimises the loss of θ on the support set (authors' maml.py, pretrain_op).
-            objective = tf.reduce_sum(result["query_loss"] if self.num_updates else result["support_loss"])
-        gradients = tape.gradient(objective, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        metrics = {"pre_loss": result["support_loss"], "post_loss": result["query_loss"]}
-        if self.metric is not None:
-            metrics["pre_metric"] = self.metric(result["support_outputs"], episode.support_y)
-            metrics["post_metric"] = self.metric(result["query_outputs"], episode.query_y)
-        return {name: tf.reduce_sum(value) for name, value in metrics.items()}, gradients
-
-    @staticmethod
-    def _mean_of_chunks(parts, num_tasks):
-        return tf.nest.map_structure(lambda *sums: tf.add_n(sums) / num_tasks, *parts)
-
-
-class MetaTrainer(tf.Module):
-    """θ, Adam's moments and the iteration: the state of a run, and the compiled steps that move it.
-
-    weights: the initial θ. meta_lr: β. clip: each entry of the meta-gradient is cut to ±clip (None: not cut). Adam with
-    β1 = 0.9, β2 = 0.999 and ε = 1e-8, TensorFlow 1's default (Keras has 1e-7), in TensorFlow's own kernel.
-    """
-
-    def __init__(self, weights, meta_lr, clip=None):
+    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None):
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer is {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         super().__init__()
-        self.meta_lr = meta_lr
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
         self.clip = clip
         self.weights = {name: tf.Variable(w) for name, w in weights.items()}
-        self.first_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
-        self.second_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in weights.items()}
+        moved = weights if optimizer == "adam" else {}
+        self.first_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in moved.items()}
+        self.second_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in moved.items()}
         self.iteration = tf.Variable(0, dtype=tf.int64)
         self.adam_updates = tf.Variable(0, dtype=tf.int64)
 
@@ -106,43 +69,52 @@ class MetaTrainer(tf.Module):
         """θ as plain tensors."""
         return {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
 
-    def compile(self, learner):
-        """A function: one meta-update of θ by `learner` on an Episode of M tasks; returns metrics, scalar tensors.
+    def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None):
+        """A function: one update of θ on a batch of M tasks; returns metrics, scalar tensors.
 
-        They are those of `Learner.meta_gradient`, and "finite": whether the loss and the whole meta-gradient were.
-        Where they were not, nothing has changed.
+        They are the means over the tasks of what the objective returns, and "finite": whether the loss and the whole
+        gradient were. Where they were not, nothing has changed.
+        method: a Method.
+        tasks_per_chunk, jit: as in `compiled_meta_gradient`. ValueError for jit and a method that XLA gets wrong.
+        total: iterations of the whole training, by which the objective's progress is told; None: it is 0.
+        objective: to be minimised instead of the method's own, as in a phase before it.
         """
-        step = tf.function(self._update(learner))
-        return lambda episode: step(Episode(*(tf.convert_to_tensor(t) for t in episode)))
+        step = tf.function(self._update(method, tasks_per_chunk, jit, total, objective))
+        return lambda batch: step(tf.nest.map_structure(tf.convert_to_tensor, batch))
 
-    def compile_loop(self, learner):
-        """Like `compile`, for a list of Episodes in one call: a meta-update on each, metrics of the last.
+    def compile_loop(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None):
+        """As `compile`, for a list of batches in one call: an update on each, metrics of the last.
 
         For networks so small that calling a step costs more than computing it: the whole loop is one XLA function.
         It ends at the first update that is not finite.
         """
-        update = self._update(learner)
+        update = self._update(method, tasks_per_chunk, jit, total, objective)
 
-        @tf.function(jit_compile=learner.jit)
-        def loop(episodes):
-            metrics = update(Episode(*(t[0] for t in episodes)))
-            for i in tf.range(1, episodes.support_x.shape[0]):
+        @tf.function(jit_compile=jit)
+        def loop(batches):
+            metrics = update(tf.nest.map_structure(lambda t: t[0], batches))
+            for i in tf.range(1, num_tasks(batches)):
                 if metrics["finite"]:
-                    metrics = update(Episode(*(t[i] for t in episodes)))
+                    metrics = update(tf.nest.map_structure(lambda t, i=i: t[i], batches))
             return metrics
 
-        return lambda episodes: loop(Episode(*(tf.convert_to_tensor(np.stack(t)) for t in zip(*episodes))))
+        return lambda batches: loop(tf.nest.map_structure(lambda *t: tf.convert_to_tensor(np.stack(t)), *batches))
 
-    def _update(self, learner):
-        meta_gradient = learner.compiled_meta_gradient()
+    def _update(self, method, tasks_per_chunk, jit, total, objective):
+        if jit and not method.xla:
+            raise ValueError("jit is True, but this network is made of kernels that XLA gets wrong (xla=False); expected jit=False")
+        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit)
 
-        def update(episode):
-            metrics, gradients = meta_gradient(self.current_weights(), episode)
-            everything = [metrics["post_loss"], *gradients.values()]
+        def update(batch):
+            progress = 0.0 if total is None else tf.cast(self.iteration, tf.float32) / total
+            metrics, gradients, carried = mean_gradient(self.current_weights(), batch, progress)
+            everything = [metrics["loss"], *gradients.values(), *carried.values()]
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
             if finite:
+                self.optimizer_step(gradients)
+                for name, value in carried.items():
+                    self.weights[name].assign(value)
                 self.iteration.assign_add(1)
-                self.adam_step(gradients)
             return {**metrics, "finite": finite}
 
         return update
@@ -152,23 +124,13 @@ class MetaTrainer(tf.Module):
         for variable in (*self.first_moments.values(), *self.second_moments.values(), self.adam_updates):
             variable.assign(tf.zeros_like(variable))
 
-    def adam_step(self, gradients):
-        """One step of Adam on θ."""
+    def optimizer_step(self, gradients):
+        """One step of the optimiser on θ, by the mean gradient {name: tensor}."""
+        rate = self.learning_rate(self.iteration) if callable(self.learning_rate) else self.learning_rate
+        if self.clip is not None:
+            gradients = {name: tf.clip_by_value(g, -self.clip, self.clip) for name, g in gradients.items()}
+        if self.optimizer == "sgd":
+            return optimizers.sgd_step(self.weights, gradients, rate)
         self.adam_updates.assign_add(1)
-        for name, gradient in gradients.items():
-            if self.clip is not None:
-                gradient = tf.clip_by_value(gradient, -self.clip, self.clip)
-            dtype = gradient.dtype
-            beta1, beta2, t = tf.constant(0.9, dtype), tf.constant(0.999, dtype), tf.cast(self.adam_updates, dtype)
-            tf.raw_ops.ResourceApplyAdam(
-                var=self.weights[name].handle,
-                m=self.first_moments[name].handle,
-                v=self.second_moments[name].handle,
-                beta1_power=tf.pow(beta1, t),
-                beta2_power=tf.pow(beta2, t),
-                lr=tf.convert_to_tensor(self.meta_lr, dtype),
-                beta1=beta1,
-                beta2=beta2,
-                epsilon=tf.constant(1e-8, dtype),
-                grad=gradient,
-            )
+        moments = self.first_moments, self.second_moments
+        optimizers.adam_step(self.weights, *moments, self.adam_updates, gradients, rate)

@@ -8,27 +8,55 @@ A bias in front of a batch norm is subtracted again by it: it exists, as in the 
 sum, so that its gradient is exactly zero.
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from maml import kernels, layers
-from maml.config import NORMS
+
+NORMS = ("batch_norm", "layer_norm", "None")
+MOMENTUM = 0.1  # of running averages: new = 0.9·old + 0.1·batch (PyTorch's default, which their users have)
+
+
+class Norm(NamedTuple):
+    """A network's normalisation. The defaults are the MAML authors' (`tf.contrib.layers.batch_norm`).
+
+    kind: one of NORMS. epsilon: added to the variance by a batch norm.
+    scale: whether a batch norm has a factor γ beside its offset β (a layer norm always has).
+    averages: whether a batch norm keeps running averages of its moments, by which single examples are then normalised.
+    """
+
+    kind: str = "batch_norm"
+    scale: bool = False
+    averages: bool = False
+    epsilon: float = layers.BATCH_NORM_EPSILON
 
 
 class Network(NamedTuple):
-    """init: seed -> {name: tensor}; forward: ({name: [M, ...]}, x [M, n, ...]) -> outputs [M, n, outputs].
+    """init: seed -> {name: tensor}. forward: ({name: [M, ...]}, x [M, n, ...]) -> outputs [M, n, outputs].
 
-    forward takes `num_reference` besides: batch norm then uses the statistics of the first so many examples for all.
+    forward(weights, x, num_reference=r): each example by itself. Batch norm then uses the running averages among the
+    weights, or where the network keeps none, the statistics of the first r examples for all.
+    forward_with_averages(weights, x) -> (outputs, {name: [M, F]}): the running averages after this batch besides; {}
+    where there are none.
+    for_xla: whether `forward` may be compiled by XLA; XLA gets the others wrong.
     """
 
     init: Callable
     forward: Callable
+    forward_with_averages: Callable | None = None
+    for_xla: bool = True
+
+
+def is_average(name):
+    """Whether this weight is a running average, which no gradient moves."""
+    return name.startswith(("moving_mean", "moving_variance"))
 
 
 def is_adapted(name):
     """Whether the inner loop adapts this weight: all but the normalisation's (authors' maml.py: they are not in `weights`)."""
-    return not name.startswith(("beta", "gamma"))
+    return not name.startswith(("beta", "gamma")) and not is_average(name)
 
 
 def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
@@ -36,9 +64,10 @@ def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
 
     Sinusoid: hidden (40, 40), no norm ([P] 5.1). Omniglot without convolution: (256, 128, 64, 64), batch norm
     ([P] 5.2, A.1). Weights: truncated normal with σ = 0.01, biases 0 (authors' maml.py, construct_fc_weights).
+    dim_output: None for the last hidden layer as features. norm: a Norm, or its kind.
     """
-    _check_norm(norm)
-    sizes = [dim_input, *dim_hidden, dim_output]
+    norm = _as_norm(norm)
+    sizes = [dim_input, *dim_hidden, *([] if dim_output is None else [dim_output])]
 
     def init(seed):
         weights = {}
@@ -50,15 +79,17 @@ def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
             weights |= _init_norm(norm, i, size, dtype)
         return weights
 
-    def forward(weights, x, num_reference=None):
+    def run(weights, x, num_reference, averages):
         hidden = tf.reshape(x, [x.shape[0], layers.num_examples(x), dim_input])
-        for i in range(1, len(sizes) - 1):
+        for i in range(1, len(dim_hidden) + 1):
             hidden = layers.dense(hidden, weights[f"w{i}"])
-            hidden = tf.nn.relu(_normalise(norm, layers, hidden, weights, i, num_reference))
+            hidden = tf.nn.relu(_normalise(norm, layers, hidden, weights, i, num_reference, averages))
+        if dim_output is None:
+            return hidden
         last = len(sizes) - 1
         return layers.add_bias(layers.dense(hidden, weights[f"w{last}"]), weights[f"b{last}"])
 
-    return Network(init, forward)
+    return Network(init, *_forms(run))
 
 
 def conv_net(
@@ -66,6 +97,7 @@ def conv_net(
 ):
     """Four blocks of 3x3 convolution, normalisation, ReLU; then one dense layer. input_shape is (H, W, C).
 
+    dim_output: None for features, what enters the dense layer. norm: a Norm, or its kind.
     max_pool: convolutions of stride 1, each block ending in a 2x2 max-pool (miniImagenet), instead of stride 2
     (Omniglot). flatten: the last map enters the dense layer whole (miniImagenet, Xavier-initialised) instead of
     averaged over space (Omniglot, initialised normal(0, 1), `tf.random_normal`'s default). Convolutions: Xavier
@@ -74,7 +106,7 @@ def conv_net(
     (Omniglot), or made of TensorFlow's own kernels, faster beyond (miniImagenet) and not to be compiled. Only the
     latter leaves the number of examples open in a graph.
     """
-    _check_norm(norm)
+    norm = _as_norm(norm)
     height, width, channels = input_shape
     if max_pool and (height // 16 == 0 or width // 16 == 0):
         raise ValueError(f"four 2x2 max-pools need images of at least 16x16, got {height}x{width}")
@@ -87,55 +119,91 @@ def conv_net(
             shape = [3, 3, channels if i == 1 else num_filters, num_filters]
             weights[f"conv{i}"] = _xavier_uniform(shape, 9 * shape[2], 9 * shape[3], [seed, i], dtype)
             weights[f"b{i}"] = tf.zeros([num_filters], dtype)
-        if flatten:
-            weights["w5"] = _xavier_uniform([features, dim_output], features, dim_output, [seed, 5], dtype)
-        else:
-            weights["w5"] = tf.random.stateless_normal([features, dim_output], [seed, 5], dtype=dtype)
-        weights["b5"] = tf.zeros([dim_output], dtype)
+        if dim_output is not None:
+            weights |= init_head(features, dim_output, flatten, seed, dtype)
         for i in range(4):
             weights |= _init_norm(norm, i, num_filters, dtype)
         return weights
 
     form = layers if xla else kernels
 
-    def forward(weights, x, num_reference=None):
+    def run(weights, x, num_reference, averages):
         hidden = tf.reshape(x, [x.shape[0], layers.num_examples(x), height, width, channels])
         for i in range(1, 5):
             hidden = form.conv3x3(hidden, weights[f"conv{i}"], stride=1 if max_pool else 2)
-            hidden = _normalise(norm, form, hidden, weights, i, num_reference)
+            hidden = _normalise(norm, form, hidden, weights, i, num_reference, averages)
             # Pooling and ReLU may change places: the larger of four is positive where one is. A quarter of the work.
             hidden = tf.nn.relu(form.max_pool2x2(hidden) if max_pool else hidden)
         if flatten:
             hidden = tf.reshape(hidden, [x.shape[0], layers.num_examples(x), features])
         else:
             hidden = tf.reduce_mean(hidden, axis=[2, 3])
+        if dim_output is None:
+            return hidden
         return layers.add_bias(layers.dense(hidden, weights["w5"]), weights["b5"])
 
-    forward.for_xla = xla
-    return Network(init, forward)
+    return Network(init, *_forms(run), for_xla=xla)
 
 
-def _check_norm(norm):
-    if norm not in NORMS:
-        raise ValueError(f"norm is {norm!r}, expected one of {NORMS}")
+def init_head(features, dim_output, flatten, seed, dtype=tf.float32):
+    """{"w5", "b5"}: the last dense layer of `conv_net`, as it is initialised there."""
+    if flatten:
+        weight = _xavier_uniform([features, dim_output], features, dim_output, [seed, 5], dtype)
+    else:
+        weight = tf.random.stateless_normal([features, dim_output], [seed, 5], dtype=dtype)
+    return {"w5": weight, "b5": tf.zeros([dim_output], dtype)}
+
+
+def _forms(run):
+    """`forward` and `forward_with_averages` of a Network, made of run(weights, x, num_reference, averages: to be filled)."""
+
+    def forward(weights, x, num_reference=None):
+        return run(weights, x, num_reference, None)
+
+    def forward_with_averages(weights, x):
+        averages = {}
+        return run(weights, x, None, averages), averages
+
+    return forward, forward_with_averages
+
+
+def _as_norm(norm):
+    norm = Norm(norm) if isinstance(norm, str) else norm
+    if norm.kind not in NORMS:
+        raise ValueError(f"norm is {norm.kind!r}, expected one of {NORMS}")
+    return norm
 
 
 def _init_norm(norm, i, size, dtype):
     weights = {}
-    if norm != "None":
+    if norm.kind != "None":
         weights[f"beta{i}"] = tf.zeros([size], dtype)
-    if norm == "layer_norm":
+    if norm.kind == "layer_norm" or (norm.kind == "batch_norm" and norm.scale):
         weights[f"gamma{i}"] = tf.ones([size], dtype)
+    if norm.kind == "batch_norm" and norm.averages:
+        weights[f"moving_mean{i}"] = tf.zeros([size], dtype)
+        weights[f"moving_variance{i}"] = tf.ones([size], dtype)
     return weights
 
 
-def _normalise(norm, form, x, weights, i, num_reference):
-    """The bias and the normalisation of layer i = 1, 2, …, as far as there are any. form: the module `batch_norm` is from."""
-    if norm == "batch_norm":
-        return form.batch_norm(x, weights[f"beta{i - 1}"], num_reference)
+def _normalise(norm, form, x, weights, i, num_reference, averages):
+    """The bias and the normalisation of layer i = 1, 2, …, as far as there are any. form: the module `batch_norm` is from.
+
+    averages: a dict to which the layer's running averages after this batch are added, or None.
+    """
+    offset, scale = weights.get(f"beta{i - 1}"), weights.get(f"gamma{i - 1}")
+    if norm.kind == "batch_norm":
+        mean, variance = (weights.get(f"moving_{moment}{i - 1}") for moment in ("mean", "variance"))
+        if mean is not None and averages is not None:
+            batch_mean, batch_variance = layers.moments(x)
+            averages[f"moving_mean{i - 1}"] = mean + MOMENTUM * (batch_mean - mean)
+            averages[f"moving_variance{i - 1}"] = variance + MOMENTUM * (batch_variance - variance)
+        if mean is not None and num_reference is not None:
+            return layers.fixed_norm(x, mean, variance, offset, scale, norm.epsilon)
+        return form.batch_norm(x, offset, num_reference, scale, norm.epsilon)
     x = layers.add_bias(x, weights[f"b{i}"])
-    if norm == "layer_norm":
-        return layers.layer_norm(x, weights[f"gamma{i - 1}"], weights[f"beta{i - 1}"])
+    if norm.kind == "layer_norm":
+        return layers.layer_norm(x, scale, offset)
     return x
 
 

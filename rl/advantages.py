@@ -66,8 +66,8 @@ def solve(gram, moments, ridge=RIDGE):
 
 
 @tf.function
-def _normal_equations(observations, times, mask, returns):
-    parts = map_chunks(lambda tasks: _normal_equations_of_chunk(*tasks), (observations, times, mask, returns), 1, True)
+def _normal_equations(*tasks):
+    parts = map_chunks(lambda task: _normal_equations_of_chunk(*task), tasks, 1, one_kernel=True)
     return [tf.concat(field, 0) for field in zip(*parts)]
 
 
@@ -79,7 +79,7 @@ def _normal_equations_of_chunk(observations, times, mask, returns):
 
 @tf.function
 def _standardised_residuals(*tasks):
-    return tf.concat(map_chunks(lambda tasks: _standardised_residuals_of_chunk(*tasks), tasks, 1, True), 0)
+    return tf.concat(map_chunks(lambda task: _standardised_residuals_of_chunk(*task), tasks, 1, one_kernel=True), 0)
 
 
 @tf.function(jit_compile=True)

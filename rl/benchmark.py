@@ -11,12 +11,12 @@ import gymnasium
 import numpy as np
 
 import rl.envs
-from maml import benchmark as machine
-from rl import trpo
-from rl.config import resolve
+from maml.benchmarks import machine
+from rl import memory
 from rl.meta_rl import MetaRL
 from rl.policy import HIDDEN
-from rl.simulator import Simulator
+from rl.sampling.simulator import Simulator
+from rl.settings import resolve
 
 # isort: split
 # After rl.envs, which says what is wrong where MuJoCo can't be imported.
@@ -30,15 +30,16 @@ HORIZONS = 3  # that environments are stepped for in a round
 
 def main(name):
     """Prints the speeds of environments and of meta-iterations with the paper's settings."""
+    memory.keep_freed_memory()  # as a run does
     report(resolve(name))
 
 
-def report(config):
+def report(settings):
     """Prints environment steps/s, the time of a meta-iteration by its parts, what TRPO computes, and memory."""
-    c, measured = config, rounds(config)
+    s, measured = settings, rounds(settings)
     median = {what: statistics.median(one[what] for one in measured) for what in measured[0]}
     print(
-        f"{c.datasource}, {c.meta_batch_size} tasks, {c.num_updates + 1} times {c.update_batch_size} episodes of each, "
+        f"{s.datasource}, {s.num_tasks} tasks, {s.num_updates + 1} times {s.rollouts} episodes of each, "
         f"{os.cpu_count()} cores; medians of {len(measured)}"
     )
     share = ""
@@ -65,36 +66,42 @@ def report(config):
     print(f"{machine.peak_memory():10,.0f} MiB         peak memory")
 
 
-def rounds(config):
-    """What was measured in each round, a list of dicts: a meta-iteration's "steps", the seconds of its parts as MetaRL
-    names them and the "flops" of its TRPO; "matmul", matrix products in FLOP/s; and `rates`, all by turns.
+def rounds(settings):
+    """What was measured in each round, a list of dicts; everything in turn.
 
     The first meta-iteration, which compiles, is left out.
+    "steps", the seconds of the parts as MetaRL names them, "flops": of a meta-iteration, the last of its TRPO.
+    "matmul": matrix products in FLOP/s.
+    The others: `rates`.
     """
-    run, multiply, measured = MetaRL(config), machine.matrix_product(), []
+    run, multiply, measured = MetaRL(settings), machine.matrix_product(), []
     sizes = [run.kind.observation_size, *HIDDEN, run.kind.action_size]
     run.iterate()
     start = time.perf_counter()
     while not measured or (len(measured) < ROUNDS and time.perf_counter() - start < SECONDS):
         metrics = run.iterate()
-        steps = metrics["steps"] / (config.num_updates + 1)
+        steps, values = metrics["steps"] / (settings.num_updates + 1), metrics["backtracks"] + 1
         measured.append(
             {
                 "steps": metrics["steps"],
                 **run.seconds,
-                "flops": trpo_flops(sizes, config.num_updates, steps, metrics["backtracks"] + 1),
+                "flops": trpo_flops(sizes, settings.num_updates, settings.cg_iterations, steps, values),
                 "matmul": machine.calls_a_second(multiply) * machine.MATMUL_FLOPS,
-                **rates(config.datasource, config.meta_batch_size * config.envs_per_task),
+                **rates(settings.datasource, settings.num_tasks * settings.envs_per_task),
             }
         )
     return measured
 
 
-def trpo_flops(sizes, num_updates, steps, values):
+def trpo_flops(sizes, num_updates, cg_iterations, steps, values):
     """Floating-point operations (2 a multiply-add) of the matrix products in a TRPO step of second order.
 
-    sizes: of the policy's layers, from observation to action. steps: of all tasks, in each phase; padding is no work.
+    sizes: of the policy's layers, from observation to action.
+    num_updates: inner steps.
+    cg_iterations: of conjugate gradients.
+    steps: of all tasks, in each phase; padding is no work.
     values: how often the line search evaluated loss and KL.
+
     For a layer, products that cost as much as its forward pass: forward 1, with its gradient 3. For an inner step that
     is differentiated 9: those 3, 2 for each of the gradient's two products, and 2 more from its forward pass. The first
     layer has no gradient for its input: 2 instead of 3, 4 instead of 9.
@@ -104,14 +111,14 @@ def trpo_flops(sizes, num_updates, steps, values):
     first, *others = (2 * a * b for a, b in zip(sizes, sizes[1:]))
     forward, gradient = first + sum(others), 2 * first + 3 * sum(others)
     second = 4 * first + 9 * sum(others)
-    gradients = 1 + 2 * (trpo.CG_ITERATIONS + 1)
+    gradients = 1 + 2 * (cg_iterations + 1)
     return steps * (gradients * (num_updates * second + gradient) + values * (num_updates * gradient + forward))
 
 
 def rates(name, num_envs, horizons=HORIZONS, num_threads=None):
     """{"simulator", "raw", "lean", "single"}: median steps/s over so many horizons ("raw" and "lean" for robots only).
 
-    By turns; the last after the others, as one core alone leaves the processor cooler than it finds it.
+    Measured alternately; "single" after the others, as one core alone lets the processor cool down.
     """
     kind = rl.envs.get(name)
     rng = np.random.default_rng(0)

@@ -45,9 +45,10 @@ def policy_gradient_loss(policy, weights, samples):
 
 def inner_step(policy, weights, samples, inner_lr, first_order=False):
     """θ'_i of every task after one policy-gradient step. weights: task axis in front."""
-    return inner_loop.inner_update(
+    adapted, _ = inner_loop.inner_update(
         lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order
-    )[0]
+    )
+    return adapted
 
 
 def compiled_inner_step(policy, tasks_per_chunk=1, jit=True):
@@ -56,7 +57,7 @@ def compiled_inner_step(policy, tasks_per_chunk=1, jit=True):
 
     @tf.function
     def step(weights, samples, inner_lr):
-        parts = map_chunks(lambda tasks: chunk(tasks, inner_lr), (weights, samples), tasks_per_chunk, jit)
+        parts = map_chunks(lambda tasks: chunk(tasks, inner_lr), (weights, samples), tasks_per_chunk, one_kernel=jit)
         return {name: tf.concat([part[name] for part in parts], 0) for name in weights}
 
     # As a tensor, so that another step size is not another function.
@@ -85,38 +86,45 @@ class Objective:
 
     Loss: the mean over tasks of each task's surrogate; KL: the mean over the steps of all tasks together ([M]
     sandbox/rocky/tf/algos/maml_npo.py). θ and derivatives are dicts of tensors.
-    inner_lr: α. first_order: the inner gradient counts as a constant. tasks_per_chunk: tasks computed together; few, so
-    that memory is bounded and their activations stay in the processor's cache. jit: compile with XLA.
+    inner_lr: α.
+    first_order: the inner gradient counts as a constant.
+    tasks_per_chunk: tasks computed together; few, so that memory is bounded and their activations stay in the
+        processor's cache.
+    jit: compile with XLA.
     """
 
     def __init__(self, policy, inner_lr, first_order=False, tasks_per_chunk=1, jit=True):
         self.policy, self.inner_lr, self.first_order = policy, inner_lr, first_order
         self.tasks_per_chunk, self.jit = tasks_per_chunk, jit
         # Compiled once each, wherever they are called from.
-        chunks = (self._value, self._loss_gradient, self._kl_gradient, self._kl_product)
-        self._compiled = {chunk: tf.function(chunk, jit_compile=jit or None) for chunk in chunks}
+        self._compiled_value = self._compile(self._value)
+        self._compiled_loss_gradient = self._compile(self._loss_gradient)
+        self._compiled_kl_gradient = self._compile(self._kl_gradient)
+        self._compiled_kl_product = self._compile(self._kl_product)
 
     def value(self, weights, batch):
         """(loss, KL)."""
-        loss, kl = self._total(self._value, batch, weights)
+        loss, kl = self._total(self._compiled_value, batch, weights)
         return loss / _num_tasks(batch), kl / _num_steps(batch)
 
     def loss_gradient(self, weights, batch):
         """(loss, gradient of the loss)."""
-        return _scaled(self._total(self._loss_gradient, batch, weights), _num_tasks(batch))
+        return _scaled(self._total(self._compiled_loss_gradient, batch, weights), _num_tasks(batch))
 
     def kl_gradient(self, weights, batch):
         """The gradient of the KL."""
-        return _scaled(self._total(self._kl_gradient, batch, weights), _num_steps(batch))
+        return _scaled(self._total(self._compiled_kl_gradient, batch, weights), _num_steps(batch))
 
     def kl_product(self, weights, direction, batch):
         """The Hessian of the KL times a direction, exactly: the derivative of the gradient along it."""
-        return _scaled(self._total(self._kl_product, batch, weights, direction), _num_steps(batch))
+        return _scaled(self._total(self._compiled_kl_product, batch, weights, direction), _num_steps(batch))
+
+    def _compile(self, chunk):
+        return tf.function(chunk, jit_compile=self.jit or None)
 
     def _total(self, chunk, batch, *arguments):
         """The sum over chunks of tasks, which depend on nothing but θ and their own steps."""
-        function = self._compiled[chunk]
-        parts = map_chunks(lambda tasks: function(*arguments, tasks), batch, self.tasks_per_chunk, self.jit)
+        parts = map_chunks(lambda tasks: chunk(*arguments, tasks), batch, self.tasks_per_chunk, one_kernel=self.jit)
         return tf.nest.map_structure(lambda *terms: tf.add_n(terms), *parts)
 
     # Sums over the tasks, and the KL's over the steps, of a chunk.

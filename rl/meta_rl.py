@@ -1,4 +1,4 @@
-"""A run of algorithm 3: θ, and the meta-iterations that move it; adapting it to new tasks.
+"""Algorithm 3: θ, and the meta-iterations that move it; adapting it to new tasks.
 
 M tasks, E environments of a task, T steps of a task, G numbers that make a task.
 """
@@ -11,86 +11,89 @@ import numpy as np
 import tensorflow as tf
 
 from maml import inner_loop
-from maml.meta_training import MetaTrainer
+from maml.meta_training import Trainer
 from rl import envs, trpo
 from rl.advantages import advantages
-from rl.memory import keep_freed_memory
 from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step
 from rl.policy import gaussian_mlp
-from rl.sampler import Sampler
+from rl.sampling.sampler import Sampler, Sampling
 
 # Streams of random numbers beside the one of each meta-iteration: what is drawn once, and evaluations.
 ONCE, EVALUATION = 2**31, 2**31 + 1
 
 
 class MetaRL:
-    """θ and what moves it, by a Config.
+    """θ and what moves it.
 
-    state: a MetaTrainer, which is θ, Adam's moments and the iteration: all that a checkpoint needs, as an iteration is
-    a function of them and the settings. seconds: wall clock of the parts of the last meta-iteration, "sampling",
-    "advantages", "inner steps", "outer step". num_threads: of the simulator, None for all cores. From the first one
-    on, the process keeps the memory that it frees (`rl.memory`).
+    trainer: a Trainer, which is θ, Adam's moments and the iteration: all that a checkpoint needs, as an iteration is a
+        function of them and the settings.
+    seconds: wall clock of the parts of the last meta-iteration, "sampling", "advantages", "inner steps", "outer step".
     """
 
-    def __init__(self, config, num_threads=None):
-        keep_freed_memory()
-        self.config = config
-        kind = envs.get(config.datasource)
-        self.kind = kind
-        observation_size = kind.observation_size + config.oracle * kind.goals.size
-        self.policy = gaussian_mlp(observation_size, kind.action_size, activation=config.activation)
-        self.state = MetaTrainer(self.policy.init(config.seed), config.meta_lr)
+    def __init__(self, settings, num_threads=None):
+        """settings: a Settings. num_threads: of the simulator, None for all cores."""
+        s = self.settings = settings
+        kind = self.kind = envs.get(s.datasource)
+        observation_size = kind.observation_size + s.oracle * kind.goals.size
+        self.policy = gaussian_mlp(observation_size, kind.action_size, activation=s.activation)
+        self.trainer = Trainer(self.policy.init(s.seed), s.meta_lr)
         self.seconds = {}
         self._sampler = None
         self._num_threads = num_threads
-        self._objective = Objective(
-            self.policy, config.update_lr, config.stop_grad, config.tasks_per_chunk, config.jit
-        )
-        self._inner_step = compiled_inner_step(self.policy, config.tasks_per_chunk, config.jit)
-        self._outer_step = tf.function(self._trpo_step if config.outer == "trpo" else self._adam_step)
+        self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit)
+        self._inner_step = compiled_inner_step(self.policy, s.tasks_per_chunk, s.jit)
+        self._outer_step = tf.function(self._trpo_step if s.outer == "trpo" else self._adam_step)
 
     @property
     def iteration(self):
-        return int(self.state.iteration)
+        return int(self.trainer.iteration)
 
     def sampler(self):
         """The Sampler of training; made at the first call."""
-        c = self.config
+        s = self.settings
         if self._sampler is None:
-            self._sampler = Sampler(
-                self.policy, c.datasource, c.meta_batch_size, c.update_batch_size, c.envs_per_task, c.horizon, c.oracle,
-                new_tasks=c.task_draw == "episode", num_threads=self._num_threads,
-            )  # fmt: skip
+            sampling = Sampling(
+                s.datasource,
+                num_tasks=s.num_tasks,
+                rollouts=s.rollouts,
+                envs_per_task=s.envs_per_task,
+                horizon=s.horizon,
+                oracle=s.oracle,
+                new_tasks=s.task_draw == "episode",
+            )
+            self._sampler = Sampler(self.policy, sampling, self._num_threads)
         return self._sampler
 
     def tasks(self, iteration):
         """The tasks of a meta-iteration, counted from 0: [M, G], or [M, E, G] where each environment has its own."""
-        c = self.config
-        if c.task_draw == "iteration":
-            return self.kind.sample_tasks(np.random.default_rng((c.seed, iteration)), c.meta_batch_size)
-        tasks = self.kind.sample_tasks(np.random.default_rng((c.seed, ONCE)), c.meta_batch_size * c.envs_per_task)
-        return tasks.reshape(c.meta_batch_size, c.envs_per_task, -1)
+        s = self.settings
+        if s.task_draw == "iteration":
+            return self.kind.sample_tasks(np.random.default_rng((s.seed, iteration)), s.num_tasks)
+        tasks = self.kind.sample_tasks(np.random.default_rng((s.seed, ONCE)), s.num_tasks * s.envs_per_task)
+        return tasks.reshape(s.num_tasks, s.envs_per_task, -1)
 
     def iterate(self):
-        """One meta-iteration (algorithm 3, lines 3 to 10). Returns its metrics, plain numbers.
+        """The metrics of one meta-iteration (algorithm 3, lines 3 to 10), plain numbers but for a text.
 
-        "pre_return" and "post_return": mean return of θ and of the adapted policies, over tasks (the same without inner
-        steps); "loss_before", "loss": the surrogate before and after the outer step, which "accepted" says was taken,
-        else "reason" why not (text), with "kl" and "backtracks"; "steps" of environments that entered, "diverged"
-        simulations; "sampling_seconds", "learning_seconds": wall clock.
+        "pre_return", "post_return": mean return over tasks of θ and of the adapted policies.
+        "loss_before", "loss": the surrogate before and after the outer step.
+        "kl", "backtracks": of the outer step, and how often it was shortened.
+        "accepted", "reason": whether the step was taken, and why not, a text.
+        "steps", "diverged": of environments that entered, and simulations that failed.
+        "sampling_seconds", "learning_seconds": wall clock.
         """
-        c, iteration, seconds = self.config, self.iteration, Counter()
+        s, iteration, seconds = self.settings, self.iteration, Counter()
         tasks = self.tasks(iteration)
-        weights = inner_loop.per_task(self.state.current_weights(), c.meta_batch_size)
+        weights = inner_loop.per_task(self.trainer.current_weights(), s.num_tasks)
         phases, batches = [], []
-        for phase in range(c.num_updates + 1):
+        for phase in range(s.num_updates + 1):
             with _timed(seconds, "sampling"):
-                phases.append(self.sampler()(weights, tasks, (c.seed, iteration, phase)))
+                phases.append(self.sampler()(weights, tasks, (s.seed, iteration, phase)))
             with _timed(seconds, "advantages"):
                 batches.append(samples(phases[-1]))
-            if phase < c.num_updates:
+            if phase < s.num_updates:
                 with _timed(seconds, "inner steps"):
-                    weights = self._inner_step(weights, batches[-1], c.update_lr)
+                    weights = self._inner_step(weights, batches[-1], s.inner_lr)
         with _timed(seconds, "outer step"):
             outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]))
             accepted = bool(outcome.accepted)
@@ -103,7 +106,7 @@ class MetaRL:
             "kl": float(outcome.kl),
             "backtracks": int(outcome.backtracks),
             "accepted": accepted,
-            "reason": outcome.reason(c.max_kl),
+            "reason": outcome.reason(s.max_kl),
             "steps": int(sum(t.mask.sum(dtype=np.float64) for t in phases)),
             "diverged": sum(t.diverged for t in phases),
             "sampling_seconds": seconds["sampling"],
@@ -111,38 +114,46 @@ class MetaRL:
         }
 
     def _trpo_step(self, batch):
-        c = self.config
-        weights, outcome = trpo.step(
-            self._objective, self.state.current_weights(), batch, c.max_kl, c.hvp, c.cg_iterations
-        )
+        s = self.settings
+        theta = self.trainer.current_weights()
+        weights, outcome = trpo.step(self._objective, theta, batch, s.max_kl, s.hvp, s.cg_iterations)
         for name, weight in weights.items():
-            self.state.weights[name].assign(weight)
-        self.state.iteration.assign_add(1)
+            self.trainer.weights[name].assign(weight)
+        self.trainer.iteration.assign_add(1)
         return outcome
 
     def _adam_step(self, batch):
         """One Adam step on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken if that is finite."""
-        loss_before, gradients = self._objective.loss_gradient(self.state.current_weights(), batch)
+        loss_before, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss_before, *gradients.values())])
         if finite:
-            self.state.adam_step(gradients)
-        self.state.iteration.assign_add(1)
-        loss, kl = self._objective.value(self.state.current_weights(), batch)
+            self.trainer.optimizer_step(gradients)
+        self.trainer.iteration.assign_add(1)
+        loss, kl = self._objective.value(self.trainer.current_weights(), batch)
         return trpo.Outcome(loss_before, loss, kl, tf.constant(0), finite)
 
     def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,)):
         """Yields (weights, Trajectories) of θ on each of M tasks, and again after each gradient step.
 
-        weights: {name: tensor [M, ...]}. tasks: [M, G]. learning_rates: of each gradient step. rollouts: K, episodes
-        before each step and after the last; each task has K environments that step until its completed episodes have
-        K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one task. key: of the random numbers, see `Sampler`.
+        weights: {name: tensor [M, ...]}.
+        tasks: [M, G].
+        learning_rates: of each gradient step.
+        rollouts: K, episodes before each step and after the last. Each task has K environments that step until its
+            completed episodes have K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one task.
+        key: of the random numbers, see `Sampler`.
         """
-        c = self.config
-        sampler = Sampler(
-            self.policy, c.datasource, len(tasks), rollouts, rollouts, c.horizon, c.oracle, each_task=True,
-            num_threads=self._num_threads,
-        )  # fmt: skip
-        weights = inner_loop.per_task(self.state.current_weights(), len(tasks))
+        s = self.settings
+        sampling = Sampling(
+            s.datasource,
+            num_tasks=len(tasks),
+            rollouts=rollouts,
+            envs_per_task=rollouts,
+            horizon=s.horizon,
+            oracle=s.oracle,
+            until="each",
+        )
+        sampler = Sampler(self.policy, sampling, self._num_threads)
+        weights = inner_loop.per_task(self.trainer.current_weights(), len(tasks))
         for step in range(len(learning_rates) + 1):
             trajectories = sampler(weights, tasks, (*key, step))
             yield weights, trajectories

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from maml import records
-from maml.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, column, drawing, smooth
-from rl import published, summaries
-from rl.config import METHODS, resolve
+from maml.reports import summaries
+from maml.reports.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, column, drawing, shortfall, smooth
+from maml.runs import files
+from rl import published
+from rl.settings import METHODS, Settings, is_papers
+from rl.tasks import TITLES
 
 # The colours of figure 3's methods, and one for the policy that wasn't trained.
 SERIES = {"maml": (BLUE, "o"), "pretrained": (ORANGE, "s"), "random": (PURPLE, "D"), "oracle": (GREEN, "^")}
@@ -31,7 +33,7 @@ def draw(folder):
         learning_curve(run.folder)
     if (run.folder / "trajectories_test.csv").exists():
         trajectories(run.folder)
-    folders = {run.method: run.folder} if run.published_returns is None else _siblings(run)
+    folders = _siblings(run) if is_papers(run.variant) else {run.method: run.folder}
     path = adaptation_figure(folders)
     for sibling in folders.values():  # the figure moves when a method is run that comes before those already run
         if sibling != path.parent:
@@ -40,25 +42,25 @@ def draw(folder):
 
 def _siblings(run):
     """{method: folder} of the tested runs by the paper's settings with this run's environment, logdir and seed."""
-    root, folders = run.folder.parents[1], {}
-    for method in METHODS:
-        folder = records.run_folder(root, resolve(run.datasource, method).experiment, run.seed)
-        if (folder / "summary.json").exists() and summaries.load(folder).published_returns is not None:
-            folders[method] = folder
-    return folders
+    found = {}
+    for other in summaries.load_readable(run.folder.parents[1]):
+        same = (other.kind, other.datasource, other.seed) == (run.kind, run.datasource, run.seed)
+        if same and is_papers(other.variant):
+            found[other.method] = other.folder
+    return {**found, run.method: run.folder}
 
 
 def learning_curve(folder):
     """Draws folder/learning_curve.png: return on the training tasks before and after adaptation, each iteration and
-    smoothed; one curve for a method that doesn't adapt in training."""
+    smoothed; one curve for a method that doesn't adapt in training. A run need not have been tested."""
     source = Path(folder) / "metrics.csv"
-    rows = records.read_table(source)
+    rows = files.read_table(source)
     iteration, before, after = (column(rows, name, source) for name in ("iteration", "pre_return", "post_return"))
     curves = [("before adaptation", GREY, before), ("after adaptation", BLUE, after)]
     if np.array_equal(before, after, equal_nan=True):
         curves = [("without adaptation", BLUE, before)]
     path = Path(folder) / "learning_curve.png"
-    with drawing(path, (6.4, 3.8), _title(folder, "training tasks")) as axes:
+    with drawing(path, (6.4, 3.8), _title(folder, "training tasks", trained=int(iteration[-1]))) as axes:
         axis = axes[0, 0]
         for label, colour, values in curves:
             there = np.isfinite(values)
@@ -76,23 +78,23 @@ def learning_curve(folder):
 def adaptation_figure(folders, path=None):
     """Draws the paper's figure 4 or 5 for one environment: return against gradient steps at test.
 
-    folders: dict of method → run folder, {"maml": ..., "pretrained": ..., "random": ..., "oracle": ...}, any of them.
-    path: where to, unless figure_4.png or figure_5.png in the first of the folders, in that order. Bands are ± 1
-    standard error over tasks. Published curves are dashed: those of all methods, also of one without a folder if the
-    paper draws it; none if a run's settings aren't the paper's.
+    Bands are what the summaries say their errors are. Published curves are dashed: those of all methods, also of one
+    without a folder if the paper draws it; none if a run's settings aren't the paper's.
+    folders: {method: run folder}, {"maml": …, "pretrained": …, "random": …, "oracle": …}, any of them.
+    path: where to, unless figure_4.png or figure_5.png in the first of the folders, in that order.
     """
     runs = {method: summaries.load(folders[method]) for method in METHODS if method in folders}
     first = next(iter(runs.values()))
-    compared = all(run.published_returns is not None for run in runs.values())
+    compared = all(is_papers(run.variant) for run in runs.values())
     curves = {method: published.find(first.datasource, method) for method in METHODS} if compared else {}
     shown = {method: curve for method, curve in curves.items() if curve.drawn or method in runs}
-    last = max(1, *(len(run.returns) - 1 for run in runs.values()), *(len(c.means) - 1 for c in shown.values()))
-    path = Path(path or first.folder / f"figure_{published.figure(first.datasource)}.png")
+    lengths = [len(run.quoted.values) for run in runs.values()] + [len(curve.means) for curve in shown.values()]
+    last = max(1, max(lengths) - 1)
+    path = Path(path or first.folder / published.figure_name(first.datasource))
     with drawing(path, (8, 4), _figure_title(runs)) as axes:
         axis = axes[0, 0]
-        for method in METHODS:
+        for method, label in METHODS.items():
             colour, _ = SERIES[method]
-            label = published.METHOD_TITLES[method]
             if method in runs:
                 _draw_run(axis, runs[method], last, label)
             if method in shown:
@@ -114,19 +116,18 @@ def _along(values, last):
 def _draw_run(axis, run, last, label):
     """A measured curve with its band; a run shorter than the paper's says so."""
     colour, marker = SERIES[run.method]
-    full = published.iterations(run.datasource, run.method)
-    if run.trained < full:
-        label += f",\n{run.trained:,} of {full:,} iterations"
-    steps, means = _along(run.returns, last)
-    _, sems = _along(run.sems, last)
-    axis.fill_between(steps, means - sems, means + sems, color=colour, alpha=0.18, linewidth=0)
-    axis.plot(steps, means, color=colour, marker=marker if len(run.returns) > 1 else None, label=label)
+    if short := shortfall(run.trained, run.iterations.paper):
+        label += f",\n{short}"
+    steps, means = _along(run.quoted.values, last)
+    _, errors = _along(run.quoted.errors, last)
+    axis.fill_between(steps, means - errors, means + errors, color=colour, alpha=0.18, linewidth=0)
+    axis.plot(steps, means, color=colour, marker=marker if len(run.quoted.values) > 1 else None, label=label)
 
 
 def trajectories(folder):
     """Draws folder/trajectories.png: where the point went on one test task, before and after 1 to 3 gradient steps."""
     source = Path(folder) / "trajectories_test.csv"
-    rows = records.read_table(source)
+    rows = files.read_table(source)
     names = ("step", "episode", "x", "y", "goal_1", "goal_2", "task")
     step, episode, x, y, *rest = (column(rows, name, source) for name in names)
     goal_x, goal_y, task = (values[0] for values in rest)
@@ -147,22 +148,32 @@ def trajectories(folder):
     return path
 
 
-def _title(folder, *parts):
-    """'Half-cheetah, goal velocity: MAML · seed 1 · ...' from the folder's place."""
-    folder = Path(folder)
-    return " · ".join([published.title(folder.parent.name), folder.name.replace("_", " "), *parts])
+def _title(folder, *parts, trained=None):
+    """'Half-cheetah, goal velocity: MAML · seed 1 · …'; of a training shorter than the paper's, how long it was.
+
+    trained: iterations so far, where the summary isn't to say them.
+    """
+    if (Path(folder) / "summary.json").exists():
+        run = summaries.load(folder)
+        title, seed, paper = run.title, run.seed, run.iterations.paper
+        trained = run.trained if trained is None else trained
+    else:
+        path = Path(folder) / "config.json"
+        settings = Settings.from_dict(files.read_json(path), path)
+        title, seed, paper = settings.title, settings.seed, settings.paper_iterations
+    short = shortfall(trained, paper) if trained is not None else ""
+    return " · ".join(filter(None, [title, f"seed {seed}", *parts, short]))
 
 
 def _figure_title(runs):
-    """Names the environment, or the one experiment where its settings aren't the paper's; seeds and tasks."""
+    """Names the environment, or the one experiment where its settings aren't the paper's; seeds, tasks, what ± is."""
     first = next(iter(runs.values()))
-    alone = first.published_returns is None
-    name = published.title(first.experiment) if alone else published.DATASOURCE_TITLES[first.datasource]
+    tests = [run.quoted for run in runs.values()]
     seeds = sorted({run.seed for run in runs.values()})
-    tasks = sorted({run.tasks for run in runs.values()})
+    tasks = sorted({test.tasks for test in tests})
     return " · ".join([
-        name,
+        TITLES[first.datasource] if is_papers(first.variant) else first.title,
         f"seed {', '.join(map(str, seeds))}",
         f"{' or '.join(map(str, tasks))} test tasks",
-        "bands ± 1 standard error",
+        f"± {' or '.join(sorted({test.error_is for test in tests}))}",
     ])  # fmt: skip

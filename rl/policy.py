@@ -36,8 +36,11 @@ class Policy(NamedTuple):
 def gaussian_mlp(observation_size, action_size, hidden=HIDDEN, activation="relu", dtype=tf.float32):
     """Policy with weights w1, b1, …: Xavier uniform, biases 0, linear output; and "log_std" [A], 0 at first.
 
-    Standard deviations never get below MIN_STD. activation: of the hidden layers, "relu" or, as [M] has for the random
-    policy of 2-D navigation, "tanh".
+    Standard deviations never get below MIN_STD.
+    observation_size, action_size: O and A.
+    hidden: sizes of the hidden layers.
+    activation: theirs, "relu" or, as [M] has for the random policy of 2-D navigation, "tanh".
+    dtype: of the weights.
     """
     in_tensorflow, in_numpy = ACTIVATIONS[activation]
     sizes = [observation_size, *hidden, action_size]

@@ -6,13 +6,15 @@ with what is printed. Each curve comes from one training run, tested on 40 tasks
 """
 
 import math
-import re
 from dataclasses import dataclass
 
-from rl.config import DATASOURCES, METHODS, NUM_TEST_TASKS, preset
+from rl.settings import METHODS, preset
+from rl.tasks import DATASOURCES, NUM_TEST_TASKS
+
+SPREAD = "standard error over tasks"  # what the paper draws as bands
 
 # [M] maml_examples/test_maml_*.py: the iteration of MAML's checkpoint that was tested, the one with the best return in
-# training ([P] A.2). Of the baselines': rl/config.py.
+# training ([P] A.2). Of the baselines': rl/settings.py.
 MAML_CHECKPOINTS = {"point": 100, "cheetah_vel": 475, "cheetah_dir": 100, "ant_vel": 375, "ant_dir": 575}
 
 
@@ -34,7 +36,7 @@ class PublishedCurve:
 
     @property
     def sems(self):
-        """Standard errors of the means: sample standard deviation / √tasks. What the paper draws as bands."""
+        """Standard errors of the means: sample standard deviation / √tasks."""
         return tuple(std / math.sqrt(NUM_TEST_TASKS - 1) for std in self.stds)
 
 
@@ -76,9 +78,7 @@ _NUMBERS = {
 CONTEXT_VECTOR = {"point": (-42.42, -13.90, -5.17, -3.18), "cheetah_dir": (-40.49, -44.08, -38.27, -42.50)}
 
 # What the files of [D] call them: icml_<environment>_results_<method>.pkl
-_ENVIRONMENTS = {
-    "point": "point", "cheetah_vel": "cheetah", "cheetah_dir": "cheetahdirec", "ant_vel": "ant", "ant_dir": "antdirec"
-}  # fmt: skip
+_ENVIRONMENTS = dict(zip(DATASOURCES, ("point", "cheetah", "cheetahdirec", "ant", "antdirec"), strict=True))
 _FILES = {"maml": "maml", "pretrained": "pretrain", "random": "random", "oracle": "oracle"}
 _TABLES = {("point", "maml"): "table 4", ("cheetah_dir", "maml"): "table 5"}
 # [P] figure 5: worse than the axes show.
@@ -88,6 +88,11 @@ _NOT_DRAWN = (("cheetah_vel", "random"), ("ant_vel", "random"))
 def figure(datasource):
     """The number of the paper's figure: 4 or 5."""
     return 4 if datasource == "point" else 5
+
+
+def figure_name(datasource):
+    """The name of the file that has the same here."""
+    return f"figure_{figure(datasource)}.png"
 
 
 def _source(datasource, method):
@@ -113,42 +118,12 @@ def _curve(datasource, method):
 
 CURVES = {(datasource, method): _curve(datasource, method) for datasource in DATASOURCES for method in METHODS}
 
-COMMANDS = {
-    (datasource, method): f"python main.py --datasource={datasource}" + f" --baseline={method}" * (method != "maml")
-    for datasource, method in CURVES
-}
-
 
 def find(datasource, method):
     """The PublishedCurve of an environment and a method, or None."""
     return CURVES.get((datasource, method))
 
 
-def iterations(datasource, method):
-    """Iterations of the training behind the published curve, among whose checkpoints MAML's was chosen."""
-    return preset(datasource, method)["metatrain_iterations"]
-
-
-DATASOURCE_TITLES = {
-    "point": "2-D navigation",
-    "cheetah_vel": "Half-cheetah, goal velocity",
-    "cheetah_dir": "Half-cheetah, goal direction",
-    "ant_vel": "Ant, goal velocity",
-    "ant_dir": "Ant, goal direction",
-}
-METHOD_TITLES = {"maml": "MAML", "pretrained": "pretrained", "random": "random", "oracle": "oracle"}
-# What else an experiment's name may end with: settings that aren't the paper's.
-_OTHER_TITLES = {"first_order": "first order", "adam": "Adam", "trpo": "TRPO"}
-_CG_ITERATIONS = re.compile(r"cg(\d+)")
-_EXPERIMENT = re.compile(rf"({'|'.join(DATASOURCES)})(?:_({'|'.join(METHODS)}))?(?:_(.+))?")
-
-
-def title(experiment):
-    """A readable name: 'cheetah_vel_first_order' gives 'Half-cheetah, goal velocity: MAML, first order'."""
-    match = _EXPERIMENT.fullmatch(experiment)
-    if match is None:
-        return experiment.replace("_", " ")
-    datasource, method, rest = match.groups()
-    parts = [_OTHER_TITLES.get(part, part) for part in re.findall("first_order|[^_]+", rest or "")]
-    parts = [_CG_ITERATIONS.sub(r"\1 CG iterations", part) for part in parts]
-    return f"{DATASOURCE_TITLES[datasource]}: {', '.join([METHOD_TITLES[method or 'maml'], *parts])}"
+def command(datasource, method):
+    """The command that runs the training behind a published curve."""
+    return f"python main.py --datasource={datasource}" + f" --baseline={method}" * (method != "maml")

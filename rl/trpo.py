@@ -9,8 +9,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from data_generators.errors import UserError
-from rl.config import CG_ITERATIONS, CHOICES
 
+HVP = ("finite_difference", "exact")  # how the KL's Hessian times a vector is computed
 CG_TOLERANCE = 1e-10  # on r·r
 DAMPING = 1e-5
 BACKTRACK_RATIO = 0.8
@@ -35,15 +35,18 @@ class Outcome(NamedTuple):
         return "KL over its limit" if self.loss < self.loss_before and self.kl >= max_kl else "loss not lower"
 
 
-def step(objective, weights, batch, max_kl, hvp="finite_difference", cg_iterations=CG_ITERATIONS):
+def step(objective, weights, batch, max_kl, hvp, cg_iterations):
     """(weights, Outcome) after one TRPO step on θ; the weights are the same where it was rejected.
 
-    objective: a `meta_policy.Objective`. weights: θ, a dict. batch: a MetaBatch. max_kl: δ.
-    hvp: how the KL's Hessian times a vector is computed, one of CHOICES['hvp'] of rl.config; UserError for others.
-    cg_iterations: of conjugate gradients, the authors' number where not given.
+    objective: a `meta_policy.Objective`.
+    weights: θ, a dict.
+    batch: a MetaBatch.
+    max_kl: δ.
+    hvp: one of HVP; UserError for others.
+    cg_iterations: of conjugate gradients.
     """
-    if hvp not in CHOICES["hvp"]:
-        raise UserError(f"hvp is {hvp!r}, expected one of {', '.join(CHOICES['hvp'])}")
+    if hvp not in HVP:
+        raise UserError(f"hvp is {hvp!r}, expected one of {', '.join(HVP)}")
     theta = flatten(weights)
     loss_before, gradient = objective.loss_gradient(weights, batch)
 
@@ -70,7 +73,7 @@ def finite_difference_product(gradient, theta):
     return lambda x: (gradient(theta + epsilon * x) - gradient(theta - epsilon * x)) / (2 * epsilon)
 
 
-def conjugate_gradient(product, b, iterations=CG_ITERATIONS, tolerance=CG_TOLERANCE):
+def conjugate_gradient(product, b, iterations, tolerance=CG_TOLERANCE):
     """x that nearly solves product(x) = b; ends after so many iterations, or once the residual has r·r < tolerance."""
 
     def iterate(i, x, r, p, rr):
@@ -87,7 +90,7 @@ def conjugate_gradient(product, b, iterations=CG_ITERATIONS, tolerance=CG_TOLERA
     return tf.while_loop(unfinished, iterate, state, maximum_iterations=iterations)[1]
 
 
-def descent_step(product, gradient, max_kl, cg_iterations=CG_ITERATIONS):
+def descent_step(product, gradient, max_kl, cg_iterations):
     """The step that lowers the loss most where, to second order, KL ≤ δ: √(2δ/(dᵀHd + 1e-8))·d with d = H⁻¹g.
 
     To be subtracted. Its factor is 1 where that is no number, as dᵀHd < 0 makes it.
@@ -98,9 +101,13 @@ def descent_step(product, gradient, max_kl, cg_iterations=CG_ITERATIONS):
 
 
 def line_search(value, theta, descent, loss_before, max_kl):
-    """(θ − 0.8ⁿ·descent for the first n with a lower loss and KL ≤ δ, or θ; the Outcome). value: θ -> (loss, KL).
+    """(θ − 0.8ⁿ·descent for the first n with a lower loss and KL ≤ δ, or θ; the Outcome).
 
     The step is rejected where loss or KL is no number, the loss is not lower, or KL ≥ δ.
+    value: θ -> (loss, KL).
+    theta, descent: vectors [P].
+    loss_before: of θ.
+    max_kl: δ.
     """
 
     def at(n):

@@ -2,24 +2,23 @@
 
 import shlex
 
-from absl.testing import flagsaver
+from maml.cli import commands, flags
+from maml.cli.__main__ import main
 
-import main
+
+def call(command):
+    """The exit code of a command line."""
+    return main(shlex.split(command))
 
 
-def call(command, function=main.main):
-    """`function` with the flags of `command` set; the exit code, for main."""
-    with flagsaver.flagsaver():
-        main.parse_flags(["main.py", *shlex.split(command)])
-        return function([]) if function is main.main else function()
+def plan(command):
+    """The Plan of a command line that is for a run."""
+    return commands.plan(flags.parse(shlex.split(command)))
 
 
 def refused(capsys, command):
     """The one line that `command` ends with."""
-    try:
-        code = call(command)
-    except SystemExit as exit:
-        code = exit.code
+    code = call(command)
     (line,) = capsys.readouterr().err.splitlines()
     assert code == 2 and line.startswith("error: ")
     return line

@@ -1,11 +1,12 @@
-"""TensorFlow as main.py sets it up, before anything imports it: bits depend on oneDNN being on or off; shared fixtures."""
+"""TensorFlow as the command line sets it up, before anything imports it: bits depend on oneDNN; shared fixtures."""
+
+import os
 
 import pytest
 from matplotlib.figure import Figure
 
-import main
-
-main.set_up_tensorflow(jit=True)
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @pytest.fixture

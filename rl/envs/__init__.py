@@ -8,9 +8,9 @@
     ant_dir       maml/AntDir-v0         direction, −1 or 1                  125        8      200    20 ms
 
     env = gymnasium.make("maml/CheetahVel-v0", oracle=False, render_mode=None)
-    observation, info = env.reset(seed=1, options={"task": 1.5})   # info["task"] is the task, [T]
+    observation, info = env.reset(seed=1, options={"task": 1.5})   # info["task"] is the task, [G]
 
-`rl.simulator` steps many of one name together, bit for bit the same.
+`rl.sampling` steps many of one name together, bit for bit the same.
 """
 
 import os

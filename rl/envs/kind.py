@@ -1,6 +1,6 @@
 """The five kinds of environment as records of formulas, which the single environment and the batched simulator share.
 
-Letters of shapes: B environments, T numbers of a task, O of an observation, A of an action.
+Letters of shapes: B environments, G numbers of a task, O of an observation, A of an action.
 
 Actions are in the policy's units: ±1 are the bounds of the actuators, and what exceeds them is cut in the environment;
 rewards see the cut actions. This is [M] rllab/envs/normalized_env.py, clip(low + (a + 1)/2 · (high − low), low, high),
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_generators.errors import UserError
-from rl.config import HORIZONS
-from rl.envs import ant, half_cheetah, point, tasks
+from rl import tasks
+from rl.envs import ant, half_cheetah, point
 from rl.envs.robot import Robot
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What makes an environment. Its formulas take a `State` of arrays [B, ...], tasks [B, T], cut actions [B, A]."""
+    """What makes an environment. Its formulas take a `State` of arrays [B, ...], tasks [B, G], cut actions [B, A]."""
 
     name: str  # as on the command line
     id: str  # as registered with gymnasium
@@ -35,19 +35,19 @@ class Kind:
     @property
     def horizon(self):
         """Steps of an episode that doesn't end before."""
-        return HORIZONS[self.name]
+        return tasks.HORIZONS[self.name]
 
     @property
     def goals(self):
         return tasks.TRAINING[self.name]
 
     def sample_tasks(self, rng, count):
-        """float64 [count, T] from the task distribution, pure in the NumPy generator."""
+        """float64 [count, G] from the task distribution, pure in the NumPy generator."""
         return self.goals.sample(rng, count)
 
-    def test_tasks(self):
-        """float64 [40, T]: the tasks of the published curves."""
-        return tasks.test_tasks(self.name)
+    def published_tasks(self):
+        """float64 [40, G]: the tasks of the published curves."""
+        return tasks.published_tasks(self.name)
 
 
 _CHEETAH = dict(
@@ -91,7 +91,7 @@ def cut(actions):
 
 
 def observe(kind, state, tasks, oracle):
-    """[B, O]; an oracle's observations end with the task, [B, O + T]."""
+    """[B, O]; an oracle's observations end with the task, [B, O + G]."""
     observations = kind.observe(state)
     return np.concatenate([observations, tasks], axis=1) if oracle else observations
 

@@ -20,7 +20,7 @@ SIZE = 240  # of a rendered point
 class TaskEnv(gymnasium.Env):
     """What the environments have in common: the task.
 
-    The task is set by `reset(options={"task": ...})` and stays until another is given; `info["task"]`, float64 [T],
+    The task is set by `reset(options={"task": ...})` and stays until another is given; `info["task"]`, float64 [G],
     shows it. Where none was ever given it is drawn from the task distribution with the environment's own generator, at
     the first reset and at every reset with a seed. `info["diverged"]` tells of a step at which the simulation failed:
     the episode ends there, with reward 0. With oracle=True the task is appended to the observations.
@@ -112,7 +112,7 @@ class RobotEnv(TaskEnv):
         return self._state_now
 
     def render(self):
-        """uint8 [360, 480, 3] from the camera that follows the robot. (Beside TensorFlow use `rl.frames`.)"""
+        """uint8 [360, 480, 3] from the camera that follows the robot. (Beside TensorFlow use `rl.film`.)"""
         if self._renderer:
             self._renderer.update_scene(self.data, camera="track")
             return self._renderer.render()

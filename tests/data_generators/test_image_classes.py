@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data_generators import streams
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses, ImageTasks, _distinct, stack_classes
 from data_generators.streams import SPLITS
@@ -12,8 +13,8 @@ SIZES = [6 + c % 5 for c in range(20)]  # 20 classes of 6 to 10 images
 
 def coded(sizes):
     """Image i of class c is [[c, i], [100, 200]]: its identity, and its rotation, can be read off."""
-    classes = [np.array([[[c, i], [100, 200]] for i in range(size)], np.uint8)[..., None] for c, size in enumerate(sizes)]
-    return stack_classes(classes, [f"class {c}" for c in range(len(sizes))])
+    classes = [np.array([[[c, i], [100, 200]] for i in range(size)], np.uint8) for c, size in enumerate(sizes)]
+    return stack_classes([images[..., None] for images in classes], [f"class {c}" for c in range(len(sizes))])
 
 
 def tasks(num_classes=5, rotate=False, sizes=SIZES):
@@ -184,6 +185,73 @@ def test_the_same_arguments_give_the_same_episode_whatever_was_drawn_before():
     assert same(first, tasks(rotate=True).sample("train", 7, 8, 4, 1, 1))
 
 
+def identities(images):
+    """[M, N·K] of (class, image, quarter turns) of coded images, float [M, N·K, 2, 2, 1]."""
+    upright = [[np.rot90(x, -k)[0].tolist() for x, k in zip(*row)] for row in zip(codes(images), turns_of(images))]
+    return [[(*x, k) for x, k in zip(*row)] for row in zip(upright, turns_of(images).tolist())]
+
+
+def test_the_tasks_that_were_always_drawn():
+    """Runs of before are compared with runs of today. From commit 97c578b."""
+    episode = tasks(num_classes=3, rotate=True).sample("val", 7, 8, 2, num_shots=2, num_queries=1)
+    assert identities(episode.support_x) == [
+        [(13, 7, 1), (13, 6, 1), (5, 1, 1), (5, 2, 1), (1, 4, 3), (1, 2, 3)],
+        [(10, 1, 3), (10, 4, 3), (7, 6, 0), (7, 5, 0), (13, 3, 0), (13, 1, 0)],
+    ]
+    assert identities(episode.query_x) == [
+        [(13, 5, 1), (5, 3, 1), (1, 0, 3)],
+        [(10, 2, 3), (7, 0, 0), (13, 6, 0)],
+    ]
+
+
+@pytest.mark.parametrize("num_ways", [1, 3, 20])
+def test_the_number_of_ways_can_be_chosen_for_each_draw(num_ways):
+    asked = tasks(5, rotate=True).sample("train", 7, 8, 4, 2, 1, num_ways=num_ways)
+    assert same(asked, tasks(num_ways, rotate=True).sample("train", 7, 8, 4, 2, 1))
+    assert asked.support_y.shape == (4, 2 * num_ways, num_ways)
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_an_empty_query_set(rotate):
+    episode = tasks(num_classes=4, rotate=rotate).sample("train", 0, 0, 3, num_shots=2, num_queries=0)
+    assert [x.shape for x in episode] == [(3, 8, 2, 2, 1), (3, 8, 4), (3, 0, 2, 2, 1), (3, 0, 4)]
+    assert {x.dtype for x in episode} == {np.dtype(np.float32)}
+
+
+def shuffled_and_not(num_tasks=50, num_shots=2):
+    source = tasks(rotate=True)
+    return (source.sample("train", 7, 8, num_tasks, num_shots, 2, shuffled=shuffled) for shuffled in (True, False))
+
+
+def test_a_shuffled_support_set_holds_the_same_examples_with_their_labels():
+    shuffled, plain = shuffled_and_not()
+    both = [
+        [sorted(zip(x, y.argmax(-1).tolist())) for x, y in zip(identities(episode.support_x), episode.support_y)]
+        for episode in (shuffled, plain)
+    ]
+    assert both[0] == both[1]
+    np.testing.assert_array_equal(shuffled.support_y.sum(-1), 1)
+
+
+def test_shuffling_leaves_the_query_set_alone():
+    shuffled, plain = shuffled_and_not()
+    np.testing.assert_array_equal(shuffled.query_x, plain.query_x)
+    np.testing.assert_array_equal(shuffled.query_y, plain.query_y)
+
+
+def test_each_task_is_shuffled_in_an_order_of_its_own_and_every_order_is_equally_likely():
+    source = tasks(num_classes=3)
+    labels = source.sample("train", 0, 0, 6000, 1, 0, shuffled=True).support_y.argmax(-1)
+    counts = np.unique(labels, axis=0, return_counts=True)[1]
+    assert len(counts) == 3 * 2
+    assert deviations(counts, 6000, 1 / 6).max() < 4
+
+
+def test_shuffling_is_pure_in_its_arguments():
+    (first, _), (second, _) = shuffled_and_not(), shuffled_and_not()
+    assert same(first, second)
+
+
 @pytest.mark.parametrize("other", [("val", 7, 8), ("test", 7, 8), ("train", 8, 8), ("train", 7, 9), ("train", 8, 7)])
 def test_another_split_seed_or_step_gives_another_episode(other):
     source = tasks(rotate=True)
@@ -218,6 +286,115 @@ def test_a_class_with_just_enough_images_passes():
 def test_a_split_with_too_few_classes_is_named():
     with pytest.raises(UserError, match="the test split has 4 classes; 5-way tasks need at least 5"):
         tasks(sizes=[9] * 4).check("test", 1, 1)
+
+
+def test_the_number_of_ways_that_was_asked_for_is_checked():
+    source = tasks(num_classes=5, sizes=[9] * 6)
+    source.check("test", 1, 1, num_ways=6)
+    for ask in (source.check, lambda *sizes, num_ways: source.sample("test", 0, 0, 1, 1, 1, num_ways=num_ways)):
+        with pytest.raises(UserError, match="the test split has 6 classes; 7-way tasks need at least 7"):
+            ask("test", 1, 1, num_ways=7)
+
+
+def test_classes_and_images_of_a_split_are_counted():
+    splits = {"train": coded([3, 1, 2]), "test": coded([5])}
+    counted = ImageTasks(splits, 2, False)
+    assert (counted.num_classes_of("train"), counted.smallest_class("train")) == (3, 1)
+    assert (counted.num_classes_of("test"), counted.smallest_class("test")) == (1, 5)
+
+
+def test_a_batch_has_a_class_for_each_class_or_for_each_quarter_turn_of_one():
+    assert tasks(rotate=False).num_batch_classes("val") == 20
+    assert tasks(rotate=True).num_batch_classes("val") == 80
+
+
+def batch_of(source, split="train", seed=0, step=0, size=8):
+    """The batch, and its label and (class, image, turn) of each example."""
+    batch = source.batch(split, seed, step, size)
+    return batch, batch.y[0].argmax(-1).tolist(), identities(batch.x)[0]
+
+
+@pytest.mark.parametrize("rotate, classes", [(False, 20), (True, 80)])
+def test_shapes_and_types_of_a_batch(rotate, classes):
+    batch = tasks(rotate=rotate).batch("train", 0, 0, 7)
+    assert (batch.x.shape, batch.y.shape) == ((1, 7, 2, 2, 1), (1, 7, classes))
+    assert {a.dtype for a in batch} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(np.sort(batch.y[0]), np.eye(classes)[[-1] * 7])
+
+
+def test_a_label_of_a_batch_is_the_class_of_the_image():
+    _, labels, drawn = batch_of(tasks(rotate=False), size=150)
+    assert labels == [c for c, _, _ in drawn]
+    assert {turn for _, _, turn in drawn} == {0}
+
+
+def test_with_rotation_a_label_is_four_times_the_class_plus_the_turn():
+    _, labels, drawn = batch_of(tasks(rotate=True), size=600)
+    assert labels == [4 * c + turn for c, _, turn in drawn]
+
+
+@pytest.mark.parametrize("rotate, turns", [(False, 1), (True, 4)])
+def test_a_batch_of_everything_holds_every_image_once_in_every_turn(rotate, turns):
+    _, _, drawn = batch_of(tasks(rotate=rotate), size=turns * sum(SIZES))
+    everything = [(c, i, k) for c, size in enumerate(SIZES) for i in range(size) for k in range(turns)]
+    assert sorted(drawn) == everything != drawn
+
+
+def test_a_batch_larger_than_the_split_repeats_examples():
+    _, _, drawn = batch_of(tasks(rotate=False, sizes=[2, 3]), size=400)
+    assert deviations(np.unique(drawn, axis=0, return_counts=True)[1], 400, 1 / 5).max() < 4
+
+
+def test_every_example_is_equally_likely_in_every_place():
+    source = tasks(rotate=True, sizes=[2, 3])
+    batches = [batch_of(source, step=step, size=2)[2] for step in range(2000)]
+    for place in range(2):
+        counts = np.unique([drawn[place] for drawn in batches], axis=0, return_counts=True)[1]
+        assert len(counts) == 20
+        assert deviations(counts, 2000, 1 / 20).max() < 4
+
+
+def test_batches_are_pure_in_split_seed_step_and_size():
+    source = tasks(rotate=True)
+    first = source.batch("train", 7, 8, 6)
+    source.sample("train", 7, 8, 4, 1, 1)
+    assert same(first, tasks(rotate=True).batch("train", 7, 8, 6))
+    for other in (("val", 7, 8), ("test", 7, 8), ("train", 8, 8), ("train", 7, 9), ("train", 8, 7)):
+        assert not same(first, source.batch(*other, 6)), other
+
+
+def test_batches_and_tasks_share_no_random_numbers():
+    drawn = [streams.generator("train", 7, 8, of).random(1000) for of in (streams.TASKS, streams.BATCHES)]
+    assert not set(drawn[0]) & set(drawn[1])
+    assert abs(np.corrcoef(*drawn)[0, 1]) < 4 / np.sqrt(1000)
+
+
+def test_a_batch_leaves_the_stored_images_alone_and_can_come_from_a_memory_map(tmp_path):
+    classes = coded(SIZES)
+    np.save(tmp_path / "images.npy", classes.images)
+    mapped = ImageClasses(np.load(tmp_path / "images.npy", mmap_mode="r"), classes.offsets, classes.names)
+    got, want = (ImageTasks({"train": c}, 5, True).batch("train", 0, 0, 500) for c in (mapped, classes))
+    assert same(got, want)
+    np.testing.assert_array_equal(classes.images, coded(SIZES).images)
+
+
+def test_a_batch_of_nothing_is_refused():
+    with pytest.raises(UserError, match="the size of a batch is 0, expected at least 1"):
+        tasks().batch("train", 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        ImageTasks.num_classes_of,
+        ImageTasks.smallest_class,
+        ImageTasks.num_batch_classes,
+        lambda source, split: source.batch(split, 0, 0, 1),
+    ],
+)
+def test_an_unknown_split_is_named_whatever_is_asked_of_it(ask):
+    with pytest.raises(UserError, match="'valid'; expected one of train, val, test"):
+        ask(tasks(), "valid")
 
 
 def test_an_unknown_split_is_named_with_those_there_are():

@@ -1,5 +1,6 @@
 """The TensorFlow Datasets builder of miniImagenet, over a few tiny images beside it."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+import data_generators
 from data_generators import mini_imagenet
 from data_generators.mini_imagenet_tfds.mini_imagenet_dataset_builder import Builder
 
@@ -29,26 +31,32 @@ def test_without_the_files_the_error_says_what_to_get(tmp_path):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / "manual"))
 
 
-@pytest.mark.parametrize("both", ["tensorflow_datasets, data_generators", "data_generators, tensorflow_datasets"])
-def test_importing_both_packages_registers_the_builder(both):
-    program = f"import {both}, tensorflow_datasets as tfds; print(tfds.builder_cls('mini_imagenet').name)"
+def output_of(program):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "mini_imagenet"
+    return done.stdout.strip()
 
 
-def test_data_generators_alone_imports_neither_tensorflow_nor_its_datasets():
+def test_importing_its_package_registers_the_builder():
     program = (
-        "import sys, data_generators.sources; from data_generators import image_folder, mini_imagenet, omniglot; "
+        "import data_generators.mini_imagenet_tfds, tensorflow_datasets as tfds; "
+        "print(tfds.builder_cls('mini_imagenet').name)"
+    )
+    assert output_of(program) == "mini_imagenet"
+
+
+def test_importing_data_generators_changes_nothing_of_tensorflow_datasets():
+    program = (
+        "import sys; before = list(sys.meta_path); import data_generators.sources; assert sys.meta_path == before; "
+        "import tensorflow_datasets as tfds; print('mini_imagenet' in tfds.list_builders())"
+    )
+    assert output_of(program) == "False"
+
+
+def test_data_generators_without_it_import_neither_tensorflow_nor_its_datasets():
+    names = [file.stem for file in pathlib.Path(data_generators.__file__).parent.glob("*.py")]
+    assert {"sources", "omniglot", "mini_imagenet", "sinusoid"} <= set(names)
+    program = (
+        f"import sys; from data_generators import {', '.join(name for name in names if name != '__init__')}; "
         "print([name for name in ('tensorflow', 'tensorflow_datasets') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_looking_for_tensorflow_datasets_without_importing_it_changes_nothing():
-    program = (
-        "import data_generators, importlib.util; assert importlib.util.find_spec('tensorflow_datasets'); "
-        "import tensorflow_datasets as tfds; print(tfds.builder_cls('mini_imagenet').name)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "mini_imagenet"
+    assert output_of(program) == "[]"

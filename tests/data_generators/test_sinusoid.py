@@ -44,3 +44,23 @@ def test_a_pure_function_of_split_seed_and_step():
     assert all((a == b).all() for a, b in zip(first, draw(num_tasks=2)))
     for other in (dict(split="val"), dict(split="test"), dict(seed=2), dict(step=1)):
         assert (draw(num_tasks=2, **other).support_x != first.support_x).all(), other
+
+
+def test_the_points_that_were_always_drawn():
+    """Runs of before are compared with runs of today. From commit 97c578b."""
+    episode = SinusoidTasks(oracle=True).sample("val", 7, 8, 1, 1, 1)
+    expected = [-4.13866472, 3.38100004, 0.91853338], [3.18199420], [0.21782908, 3.38100004, 0.91853338], [-2.17992067]
+    for values, wanted in zip(episode, expected):
+        np.testing.assert_allclose(values[0, 0], wanted, rtol=1e-6)
+
+
+def test_ways_and_shuffling_change_nothing():
+    tasks = SinusoidTasks()
+    plain = tasks.sample("train", 1, 0, 3, 5, 7)
+    other = tasks.sample("train", 1, 0, 3, 5, 7, num_ways=None, shuffled=True)
+    assert all((a == b).all() for a, b in zip(plain, other))
+    tasks.check("train", 5, 7, num_ways=None)
+
+
+def test_a_query_set_may_be_empty():
+    assert [t.shape for t in draw(num_tasks=3, num_queries=0)] == [(3, 5, 1), (3, 5, 1), (3, 0, 1), (3, 0, 1)]

@@ -6,6 +6,8 @@ from PIL import Image
 
 from data_generators import sources
 from data_generators.errors import UserError
+from data_generators.image_classes import ImageClasses, ImageTasks
+from data_generators.streams import SPLITS
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,39 @@ def test_split_and_seed_reach_the_folder(tmp_path):
     assert len(train(0)) == 3 and train(0) != train(1)
 
 
+@pytest.fixture
+def two_images(monkeypatch):
+    """Omniglot and glyphs of two images a class and split, instead of the real ones."""
+    images = np.zeros((4, 28, 28, 1), np.uint8)
+    splits = {split: ImageClasses(images, np.array([0, 2, 4]), ("a", "b")) for split in SPLITS}
+    monkeypatch.setattr(sources.omniglot, "load", lambda data_path, cache_dir: splits)
+    monkeypatch.setattr(sources.glyphs, "load", lambda cache_dir: splits)
+
+
+@pytest.mark.parametrize("name", sources.SOURCES)
+def test_tasks_are_what_the_table_says_of_their_source(name, home, two_images):
+    source, tasks = sources.SOURCES[name], sources.load(name, 2, data_path=home)
+    tasks.check("test", num_shots=1, num_queries=1)
+    assert tasks.input_shape == (source.input_shape or (84, 84, 3))
+    assert isinstance(tasks, ImageTasks) == source.has_images
+    assert getattr(tasks, "rotate", False) == source.drawings
+    assert not (source.drawings and source.photographs)
+
+
+def test_the_oracle_of_the_sinusoid_sees_three_inputs():
+    assert sources.load("sinusoid", oracle=True).input_shape == (3,)
+
+
+def test_settings_after_the_number_of_classes_go_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        sources.load("sinusoid", 5, True)
+
+
+def test_sources_that_read_files():
+    reading = [name for name, source in sources.SOURCES.items() if source.reads_files]
+    assert reading == ["omniglot", "miniimagenet", "folder"]
+
+
 @pytest.mark.parametrize("function", [sources.load, sources.dataset_name])
 def test_a_folder_has_to_be_named(function):
     with pytest.raises(UserError, match="^the folder source needs --data_path; expected a folder of class folders"):
@@ -72,6 +107,33 @@ def test_results_go_by_the_name_of_what_the_images_really_are(home):
     assert sources.dataset_name("folder", home) == "folder_home"
 
 
+@pytest.mark.parametrize(
+    "dataset, title",
+    [
+        ("sinusoid", "Sinusoid"),
+        ("omniglot", "Omniglot"),
+        ("glyphs", "Glyphs"),
+        ("miniimagenet", "miniImagenet"),
+        ("tiny_imagenet", "Tiny-ImageNet stand-in"),
+        ("miniimagenet_variant", "images in place of miniImagenet"),
+        ("folder_my_photos", "my photos"),
+    ],
+)
+def test_a_data_set_has_a_title_for_readers(dataset, title):
+    assert sources.title(dataset) == title
+
+
+def test_what_was_never_named_has_no_title():
+    with pytest.raises(UserError, match="^data set is 'mnist', expected sinusoid, .*tiny_imagenet.* or folder_<name>$"):
+        sources.title("mnist")
+
+
+def test_images_in_place_of_miniimagenet_stand_in_for_it_and_nothing_else_stands_in():
+    stand_ins = {name: sources.stands_in_for(name) for name in ("tiny_imagenet", "miniimagenet_variant")}
+    assert set(stand_ins.values()) == {"miniimagenet"}
+    assert not any(map(sources.stands_in_for, (*sources.SOURCES, "folder_a")))
+
+
 def corners(datasource, path):
     image = sources.image_reader(datasource, (2, 2, 1))(path)
     assert image.dtype == np.uint8 and image.shape == (2, 2, 1)
@@ -88,5 +150,6 @@ def test_an_image_is_read_as_the_source_prepares_its_own(tmp_path):
 
 
 def test_the_sinusoid_has_no_images():
-    with pytest.raises(UserError, match="no images"):
+    expected = "expected omniglot, miniimagenet, folder or glyphs"
+    with pytest.raises(UserError, match=f"^the sinusoid has no images; {expected}$"):
         sources.image_reader("sinusoid", None)

@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
-from maml import config, experiment, records
+from maml.runs import files, settings, supervised
+from maml.runs.run import Run
 
-INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}  # of experiment, for small runs
+INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}  # of supervised runs, for small ones
 
 
 def image_tasks(num_classes=2, sizes=(4, 4, 4, 4)):
@@ -33,21 +34,26 @@ def image_tasks(num_classes=2, sizes=(4, 4, 4, 4)):
     return ImageTasks({split: classes() for split in ("train", "val", "test")}, num_classes, rotate=True)
 
 
-def sinusoid_config(**given):
+def sinusoid_settings(**given):
     small = {"metatrain_iterations": 60, "meta_batch_size": 4, "iterations_per_call": 5, "jit": False}
-    return config.resolve("sinusoid", **{**small, **given})
+    return settings.resolve("sinusoid", **{**small, **given})
 
 
-def image_config(**given):
+def image_settings(**given):
     small = {"num_classes": 2, "metatrain_iterations": 60, "meta_batch_size": 4, "num_filters": 3, "jit": False}
-    return config.resolve("glyphs", **{**small, **given})
+    return settings.resolve("glyphs", **{**small, **given})
+
+
+def run(folder, settings, tasks, log=False):
+    """A Run of these settings."""
+    return Run(supervised.SupervisedLearner(settings, tasks), folder, log)
 
 
 SOURCES = {
-    "sinusoid": lambda: (sinusoid_config(), SinusoidTasks()),
-    "compiled": lambda: (sinusoid_config(jit=True), SinusoidTasks()),
-    "pretrained": lambda: (sinusoid_config(pretrain_iterations=30, metatrain_iterations=30), SinusoidTasks()),
-    "images": lambda: (image_config(metatrain_iterations=40), image_tasks()),
+    "sinusoid": lambda: (sinusoid_settings(), SinusoidTasks()),
+    "compiled": lambda: (sinusoid_settings(jit=True), SinusoidTasks()),
+    "pretrained": lambda: (sinusoid_settings(pretrain_iterations=30, metatrain_iterations=30), SinusoidTasks()),
+    "images": lambda: (image_settings(metatrain_iterations=40), image_tasks()),
 }
 
 
@@ -88,8 +94,8 @@ def tear_checkpoint(original, checkpoint, prefix):
 MOMENTS = {
     "never": None,
     "between checkpoints": lambda: at_call(34, SinusoidTasks, "sample", kill),
-    "within a row": lambda: at_call(5, records, "append_row", tear_row),
-    "after a row, before its checkpoint": lambda: at_call(4, records, "append_row", kill_after),
+    "within a row": lambda: at_call(5, files, "append_row", tear_row),
+    "after a row, before its checkpoint": lambda: at_call(4, files, "append_row", kill_after),
     "within a checkpoint": lambda: at_call(2, tf.train.Checkpoint, "write", tear_checkpoint),
     "before the checkpoint is renamed": lambda: at_call(3, os, "replace", kill),
 }
@@ -99,11 +105,10 @@ def start(folder, source, moment):
     """One start of the run, in a child; returns its exit status, −9 where it was killed."""
     if (child := os.fork()) == 0:
         for name, value in INTERVALS.items():
-            setattr(experiment, name, value)
+            setattr(supervised, name, value)
         if moment is not None:
             moment()
-        settings, tasks = SOURCES[source]()
-        experiment.Run(settings, tasks, folder, log=False).train()
+        run(folder, *SOURCES[source]()).train()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

@@ -11,7 +11,7 @@ from maml.chunks import map_chunks
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 def test_the_chunks_together_are_the_whole_in_order(size, one_kernel):
     tasks = {"a": tf.range(5.0), "b": tf.reshape(tf.range(10.0), [5, 2])}
-    mapped = tf.function(lambda t: map_chunks(lambda c: c["a"][:, None] + c["b"], t, size, one_kernel))(tasks)
+    mapped = tf.function(lambda t: map_chunks(lambda c: c["a"][:, None] + c["b"], t, size, one_kernel=one_kernel))(tasks)
     assert [len(part) for part in mapped] == [min(size, 5 - i) for i in range(0, 5, size)]
     np.testing.assert_array_equal(tf.concat(mapped, 0), tasks["a"][:, None] + tasks["b"])
 
@@ -20,5 +20,6 @@ def test_the_chunks_together_are_the_whole_in_order(size, one_kernel):
 def test_the_graph_of_many_kernels_does_not_grow_with_the_tasks(num_tasks):
     function = tf.function(lambda t: map_chunks(lambda c: tf.square(tf.sin(c)), t, 1, one_kernel=False))
     graph = function.get_concrete_function(tf.TensorSpec([num_tasks, 3])).graph.as_graph_def()
-    operations = [node.op for part in (graph, *graph.library.function) for node in getattr(part, "node_def", getattr(part, "node", []))]
+    parts = (graph.node, *(function.node_def for function in graph.library.function))
+    operations = [node.op for part in parts for node in part]
     assert operations.count("Sin") == 1

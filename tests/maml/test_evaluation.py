@@ -1,44 +1,45 @@
 """Adaptation curves: against stepping by hand, and their statistics."""
 
-from dataclasses import replace
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from toys import network, random_episode, random_weights
+from toys import loss_function, network, problem, random_episode, random_weights
 
 from data_generators.episode import Episode
 from maml import evaluation, inner_loop, losses, networks
-from maml.meta_training import Learner
+from maml.method import Method
+from maml.methods import maml
 
 TASKS, STEPS = 5, 3
 NET = network("dense", "layer_norm")
+PROBLEM = problem("dense", "layer_norm", "cross_entropy")
+METHOD = maml.build(maml.Settings(inner_lr=0.2), PROBLEM)
 THETA = random_weights(NET)
 EPISODE = random_episode("dense", TASKS, "cross_entropy")
 ONE_BY_ONE = [Episode(*(part[i : i + 1].numpy() for part in EPISODE)) for i in range(TASKS)]
-LEARNER = Learner(
-    NET.forward, losses.cross_entropy(2), 0.2, metric=losses.accuracy, is_adapted=networks.is_adapted, jit=False
-)
+Evaluator = functools.partial(evaluation.Evaluator, METHOD, PROBLEM, jit=False)
 
 
 @pytest.fixture(scope="module")
 def evaluator():
-    return evaluation.Evaluator(LEARNER)
+    return Evaluator()
 
 
 def by_hand(inner_lr=0.2):
     """(loss, accuracy), each [tasks, steps + 1], on the query sets: `adapt`, then the loss of each step."""
-    theta = inner_loop.per_task(THETA, TASKS)
+    theta, loss = inner_loop.per_task(THETA, TASKS), loss_function("cross_entropy")
     trajectory = inner_loop.adapt(
-        NET.forward, LEARNER.loss, theta, *EPISODE[:2], inner_lr, STEPS, is_adapted=networks.is_adapted
+        NET.forward, loss, theta, *EPISODE[:2], inner_lr, STEPS, is_adapted=networks.is_adapted
     )
     outputs = [NET.forward(weights, EPISODE.query_x) for weights in trajectory]
-    return tuple(np.stack([f(o, EPISODE.query_y) for o in outputs], 1) for f in (LEARNER.loss, LEARNER.metric))
+    return tuple(np.stack([f(o, EPISODE.query_y) for o in outputs], 1) for f in (loss, losses.accuracy))
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
 def test_the_evaluator_is_stepping_by_hand(jit):
-    got = evaluation.Evaluator(replace(LEARNER, jit=jit))(THETA, ONE_BY_ONE, STEPS)
+    got = Evaluator(jit=jit)(THETA, ONE_BY_ONE, STEPS)
     loss, accuracy = by_hand()
     np.testing.assert_allclose(got.loss, loss, rtol=1e-10)
     np.testing.assert_allclose(got.metric, accuracy, rtol=1e-10)
@@ -51,13 +52,13 @@ def test_another_step_size_may_be_given(evaluator):
 
 @pytest.mark.parametrize("tasks_per_chunk", [1, 3, TASKS])  # with 2, the default, the tests around this one run
 def test_the_evaluator_does_not_depend_on_the_chunks(tasks_per_chunk):
-    got = evaluation.Evaluator(replace(LEARNER, tasks_per_chunk=tasks_per_chunk))(THETA, ONE_BY_ONE, STEPS)
+    got = Evaluator(tasks_per_chunk=tasks_per_chunk)(THETA, ONE_BY_ONE, STEPS)
     np.testing.assert_allclose(got.loss, by_hand()[0], rtol=1e-10)
 
 
 def test_the_evaluator_does_not_depend_on_how_many_tasks_run_together(monkeypatch):
     monkeypatch.setattr(evaluation, "TASKS_AT_A_TIME", 2)  # 2, 2 and 1
-    got = evaluation.Evaluator(LEARNER)(THETA, ONE_BY_ONE, STEPS)
+    got = Evaluator()(THETA, ONE_BY_ONE, STEPS)
     np.testing.assert_allclose(got.loss, by_hand()[0], rtol=1e-10)
 
 
@@ -77,15 +78,34 @@ def test_no_steps_give_the_loss_of_the_weights_as_they_are(evaluator):
 
 
 def test_without_a_metric_there_is_none():
-    evaluator = evaluation.Evaluator(replace(LEARNER, metric=None, tasks_per_chunk=TASKS))
+    evaluator = evaluation.Evaluator(METHOD, PROBLEM._replace(metric=None), tasks_per_chunk=TASKS, jit=False)
     assert evaluator(THETA, ONE_BY_ONE, 1).metric is None
 
 
 def test_the_results_are_float64_for_float32_weights():
     theta = {name: tf.cast(w, tf.float32) for name, w in THETA.items()}
     tasks = [Episode(*(part.astype(np.float32) for part in task)) for task in ONE_BY_ONE]
-    got = evaluation.Evaluator(replace(LEARNER, tasks_per_chunk=TASKS))(theta, tasks, 1)
+    got = Evaluator(tasks_per_chunk=TASKS)(theta, tasks, 1)
     assert got.loss.dtype == got.metric.dtype == np.float64
+
+
+def test_a_method_without_inner_steps_has_a_curve_of_one_point(evaluator):
+    got = evaluation.Evaluator(METHOD._replace(step=None), PROBLEM, jit=False)(THETA, ONE_BY_ONE, STEPS)
+    np.testing.assert_allclose(got.loss, by_hand()[0][:, :1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+def test_queries_are_predicted_together_or_with_the_support_inputs_as_reference(transductive):
+    """A Method whose outputs say what it was given: 1 for a reference that is the support set, else 0."""
+
+    def predict(state, x, reference=None):
+        given = 0.0 if reference is None else tf.reduce_mean(reference - EPISODE.support_x) + 1.0
+        return tf.fill([*x.shape[:2], 1], tf.cast(given, tf.float64))
+
+    told = Method(None, lambda theta, x, y: tf.zeros([x.shape[0]]), None, predict, None)
+    first = PROBLEM._replace(loss=lambda outputs, targets, shots: outputs[:, 0, 0], metric=None)
+    got = evaluation.Evaluator(told, first, TASKS, jit=False, transductive=transductive)(THETA, ONE_BY_ONE, 0)
+    np.testing.assert_array_equal(got.loss, np.zeros([TASKS, 1]) if transductive else np.ones([TASKS, 1]))
 
 
 def test_curve_by_hand():

@@ -11,10 +11,13 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from toys import given, mean_meta_gradient
 
 from data_generators.episode import Episode
-from maml import inner_loop, losses, networks
-from maml.meta_training import Learner, MetaTrainer
+from maml import losses, networks
+from maml.meta_training import Trainer
+from maml.method import num_shots
+from maml.methods import maml
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDERS = [p for p in (os.environ.get("MAML_FIXTURES"), ROOT / "../shared/fixtures") if p]
@@ -41,17 +44,10 @@ class Fixture:
             net = networks.conv_net(
                 shape, f["num_filters"], f["num_classes"], f["norm"], f["max_pool"], flatten=mini, xla=xla, dtype=dtype
             )
-            loss, metric = losses.cross_entropy(f["update_batch_size"]), losses.accuracy
-        self.learner = Learner(
-            net.forward,
-            loss,
-            f["update_lr"],
-            f["num_updates"],
-            metric,
-            f["stop_grad"],
-            networks.is_adapted,
-            jit=xla,
-        )
+            loss, metric = losses.cross_entropy, losses.accuracy
+        self.xla = xla
+        self.problem = given(net, loss, metric)
+        self.method = maml.build(maml.Settings(f["update_lr"], f["num_updates"], f["stop_grad"]), self.problem)
 
     def group(self, prefix):
         return {k[len(prefix) + 1 :]: self.data[k] for k in self.data.files if k.startswith(prefix + "/")}
@@ -78,35 +74,28 @@ def fixture(request):
 
 
 def test_outputs_losses_and_accuracies_after_each_step(fixture):
-    f, learner, episode = fixture.data, fixture.learner, fixture.episode
-    theta = inner_loop.per_task(fixture.weights, episode.support_x.shape[0])
-    before = learner.forward(theta, episode.support_x)
-    assert_close(tf.reduce_mean(learner.loss(before, episode.support_y)), f["support_loss_before"], 2e-6, "loss before")
-    steps = len(f["query_losses_after_each_step"])
-    trajectory = inner_loop.adapt(
-        learner.forward,
-        learner.loss,
-        theta,
-        episode.support_x,
-        episode.support_y,
-        learner.inner_lr,
-        steps,
-        is_adapted=learner.is_adapted,
-    )
-    outputs = [learner.forward(w, episode.query_x) for w in trajectory[1:]]
+    f, method, problem, episode = fixture.data, fixture.method, fixture.problem, fixture.episode
+    shots = num_shots(episode.support_y)
+    state = method.start(fixture.weights, episode.support_x, episode.support_y)
+    before = method.predict(state, episode.support_x)
+    loss = problem.loss(before, episode.support_y, shots)
+    assert_close(tf.reduce_mean(loss), f["support_loss_before"], 2e-6, "loss before")
+    outputs = []
+    for _ in f["query_losses_after_each_step"]:
+        state = method.step(state, episode.support_x, episode.support_y)
+        outputs.append(method.predict(state, episode.query_x))
     assert_close(outputs, f["query_outputs_after_each_step"], 1e-5, "outputs")
-    got = [tf.reduce_mean(learner.loss(o, episode.query_y)) for o in outputs]
+    got = [tf.reduce_mean(problem.loss(o, episode.query_y, shots)) for o in outputs]
     assert_close(got, f["query_losses_after_each_step"], 2e-6, "losses")
-    if learner.metric is not None:
-        np.testing.assert_allclose(
-            tf.reduce_mean(learner.metric(before, episode.support_y)), f["support_accuracy_before"], atol=1e-6
-        )
-        got = [tf.reduce_mean(learner.metric(o, episode.query_y)) for o in outputs]
+    if problem.metric is not None:
+        accuracy = tf.reduce_mean(problem.metric(before, episode.support_y))
+        np.testing.assert_allclose(accuracy, f["support_accuracy_before"], atol=1e-6)
+        got = [tf.reduce_mean(problem.metric(o, episode.query_y)) for o in outputs]
         np.testing.assert_allclose(got, f["query_accuracies_after_each_step"], atol=1e-6)
 
 
 def test_meta_gradient(fixture):
-    _, gradients = fixture.learner.meta_gradient(fixture.weights, fixture.episode)
+    _, gradients = mean_meta_gradient(fixture.method, fixture.weights, fixture.episode)
     expected = fixture.group("meta_gradient")
     assert set(gradients) == set(expected)
     largest = max(np.abs(g).max() for g in expected.values())
@@ -122,8 +111,8 @@ def test_meta_gradient(fixture):
 
 def test_weights_after_three_meta_updates(fixture):
     clip = 10.0 if fixture.flags["datasource"] == "miniimagenet" else None  # authors' maml.py
-    trainer = MetaTrainer(fixture.weights, fixture.flags["meta_lr"], clip)
-    step = trainer.compile(fixture.learner)
+    trainer = Trainer(fixture.weights, fixture.flags["meta_lr"], clip=clip)
+    step = trainer.compile(fixture.method, jit=fixture.xla)
     for _ in range(3):
         assert step(fixture.episode)["finite"]
     # With max-pool, the authors' float32 flips nearly tied windows from the second step on, single gradients then move by

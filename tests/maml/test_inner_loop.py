@@ -3,11 +3,24 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from toys import KINDS, loss_function, network, random_episode, random_weights, reference_forward
+from toys import (
+    KINDS,
+    SHOTS,
+    given,
+    loss_function,
+    mean_meta_gradient,
+    network,
+    problem,
+    random_episode,
+    random_weights,
+    reference_forward,
+)
 
 from data_generators.episode import Episode
 from maml import inner_loop, losses, networks
-from maml.meta_training import Learner
+from maml.meta_training import compiled_meta_gradient
+from maml.methods import maml
+from maml.networks import Network
 
 # f(x) = w·x, squared error, w = 1, α = 0.25, support (1, 0), query (1, 1). By hand: the support loss w² has gradient
 # 2, so w' = 1 − 0.25·2 = 0.5 = w/2; the query loss (w' − 1)² has gradient −1 in w'; dw'/dw = 1/2, or 1 to first order.
@@ -56,6 +69,34 @@ def test_the_step_size_is_not_rounded_to_float32():
     """w − 0.1·2w = 0.8; with α rounded it is off by 3e-9."""
     stepped, _ = inner_loop.inner_update(line_loss, inner_loop.per_task(W, 1), 0.1)
     np.testing.assert_allclose(stepped["w"], [0.8], rtol=1e-15)
+
+
+def test_the_step_size_may_be_one_for_each_entry_of_each_weight():
+    """f(x) = w·x with two inputs, w = (1, 1), support x = (1, 2), y = 1: the gradient is 2·(3 − 1)·x = (4, 8)."""
+    weights = {"w": tf.constant([[1.0, 1.0]], tf.float64), "spare": tf.constant([5.0], tf.float64)}
+
+    def task_loss(weights):
+        return tf.square(tf.reduce_sum(weights["w"] * tf.constant([[1.0, 2.0]], tf.float64), 1) - 1.0)
+
+    rates = {"w": tf.constant([0.25, 0.5], tf.float64), "spare": 0.1}  # broadcast over the task axis; a plain number
+    stepped, _ = inner_loop.inner_update(task_loss, weights, rates)
+    np.testing.assert_array_equal(stepped["w"], [[0.0, -3.0]])
+    np.testing.assert_array_equal(stepped["spare"], [5.0])
+
+
+def test_gradients_reach_the_step_sizes():
+    """d(w − a·2w)/da = −2w."""
+    weights, alpha = inner_loop.per_task(W, 1), {"w": tf.constant([ALPHA], tf.float64)}
+    with tf.GradientTape() as tape:
+        tape.watch(alpha)
+        stepped, _ = inner_loop.inner_update(line_loss, weights, alpha)
+    assert tape.gradient(stepped["w"], alpha["w"]).numpy() == [-2.0]
+
+
+def test_task_gradients_are_those_of_the_step():
+    gradients, losses_before = inner_loop.task_gradients(line_loss, inner_loop.per_task({**W, "spare": W["w"]}, 1))
+    assert {name: float(g[0]) for name, g in gradients.items()} == {"w": 2.0, "spare": 0.0}
+    assert losses_before.numpy() == [1.0]
 
 
 def test_adapt_returns_the_weights_after_every_step():
@@ -117,20 +158,6 @@ def test_tasks_adapt_independently():
             np.testing.assert_allclose(together[name][i], alone[name][0], atol=1e-11, err_msg=name)
 
 
-def test_meta_loss_is_the_query_loss_after_adapting_and_the_support_loss_before():
-    result = inner_loop.meta_loss(line, losses.mse, W, EPISODE, ALPHA, 1)
-    assert result["query_loss"].numpy() == [0.25] and result["support_loss"].numpy() == [1.0]  # (0.5 − 1)², (1 − 0)²
-
-
-def test_meta_loss_gives_the_outputs_its_losses_come_from():
-    result = inner_loop.meta_loss(line, losses.mse, W, EPISODE, ALPHA, 1)
-    assert result["query_outputs"].numpy() == [[[0.5]]] and result["support_outputs"].numpy() == [[[1.0]]]
-
-
-def test_meta_loss_without_updates_is_the_plain_loss_of_the_query_set():
-    assert inner_loop.meta_loss(line, losses.mse, W, EPISODE, ALPHA, 0)["query_loss"].numpy() == [0.0]  # (1 − 1)²
-
-
 @pytest.mark.parametrize("kind", ["strided odd", "max-pool"])
 def test_a_network_written_for_one_task_has_the_meta_gradient_of_the_one_with_the_task_axis(kind):
     net, episode = network(kind, "batch_norm"), random_episode(kind, 2, "cross_entropy")
@@ -138,11 +165,16 @@ def test_a_network_written_for_one_task_has_the_meta_gradient_of_the_one_with_th
     one = reference_forward("batch_norm", options.get("max_pool", False), options.get("flatten", False))
 
     def one_loss(logits, labels):  # of one task: a scalar
-        return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels, logits)) / 2
+        return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels, logits)) / SHOTS
 
-    pairs = [(net.forward, loss_function("cross_entropy")), tuple(map(inner_loop.single_task, (one, one_loss)))]
+    one_loss = inner_loop.single_task(one_loss)
+    written = Network(net.init, inner_loop.single_task(one))
+    problems = [
+        problem(kind, "batch_norm", "cross_entropy"),
+        given(written, lambda outputs, targets, num_shots: one_loss(outputs, targets)),
+    ]
     (_, expected), (_, got) = (
-        Learner(f, loss, 0.1, 2, is_adapted=networks.is_adapted).meta_gradient(theta, episode) for f, loss in pairs
+        mean_meta_gradient(maml.build(maml.Settings(0.1, 2), p), theta, episode) for p in problems
     )
     largest = max(np.abs(g).max() for g in expected.values())
     for name in theta:  # zero in front of a batch norm, so relative to the largest entry of all
@@ -153,6 +185,7 @@ def test_a_network_written_for_one_task_has_the_meta_gradient_of_the_one_with_th
 def test_a_function_written_for_one_task_can_be_compiled(jit):
     forward = inner_loop.single_task(lambda weights, x: weights["w"] * x)
     loss = inner_loop.single_task(lambda y, target: tf.reduce_mean((y - target) ** 2))
-    learner = Learner(forward, loss, ALPHA, jit=jit)
-    _, gradients = tf.function(learner.compiled_meta_gradient())(W, EPISODE)
+    one = given(Network(lambda seed: W, forward), lambda outputs, targets, num_shots: loss(outputs, targets))
+    method = maml.build(maml.Settings(ALPHA), one)
+    _, gradients, _ = tf.function(compiled_meta_gradient(method.objective, jit=jit))(W, EPISODE)
     np.testing.assert_allclose(gradients["w"], -0.5, rtol=1e-12)

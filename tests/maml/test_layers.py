@@ -108,6 +108,50 @@ def test_batch_norm_is_numpys(shape):
         assert_close(got[i], expected, EXACT)
 
 
+@pytest.mark.parametrize("num_reference", [None, 2])
+@pytest.mark.parametrize("shape", [(M, N, F), (M, N, 5, 6, F)])
+def test_batch_norm_may_have_a_scale_another_epsilon_and_the_statistics_of_the_first_examples(shape, num_reference):
+    x, beta, gamma = 3 * normal(*shape) + 1, normal(M, F, seed=1), normal(M, F, seed=2)
+    got, axes = layers.batch_norm(x, beta, num_reference, gamma, epsilon=0.25), tuple(range(len(shape) - 2))
+    for i in range(M):
+        v = x[i].numpy()
+        of = v[:num_reference]
+        expected = gamma[i].numpy() * (v - of.mean(axes)) / np.sqrt(of.var(axes) + 0.25) + beta[i].numpy()
+        assert_close(got[i], expected, EXACT)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("shape", [(M, N, F), (M, N, 5, 6, F)])
+def test_fixed_norm_is_batch_norm_by_moments_that_are_given(shape, scaled):
+    x, beta, gamma = normal(*shape), normal(M, F, seed=1), normal(M, F, seed=2) if scaled else None
+    mean, variance = normal(M, F, seed=3), tf.square(normal(M, F, seed=4))
+    got = layers.fixed_norm(x, mean, variance, beta, gamma, epsilon=0.25)
+    for i in range(M):
+        factor = (gamma[i].numpy() if scaled else 1) / np.sqrt(variance[i].numpy() + 0.25)
+        assert_close(got[i], (x[i].numpy() - mean[i].numpy()) * factor + beta[i].numpy(), EXACT)
+
+
+@pytest.mark.parametrize("shape", [(M, N, F), (M, N, 5, 6, F)])
+def test_moments_are_the_mean_and_the_unbiased_variance_of_each_channel(shape):
+    x, axes = 3 * normal(*shape) + 1, tuple(range(1, len(shape) - 1))
+    mean, variance = layers.moments(x)
+    assert_close(mean, x.numpy().mean(axes), EXACT)
+    assert_close(variance, x.numpy().var(axes, ddof=1), EXACT)
+
+
+def test_moments_have_no_gradient():
+    x = normal(M, N, F)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.add_n([tf.reduce_sum(moment) for moment in layers.moments(x)])
+    assert tape.gradient(total, x) is None
+
+
+def test_the_variance_of_a_single_example_is_zero():
+    """Not 0/0, where its unbiased estimate has no denominator."""
+    assert (layers.moments(normal(M, 1, F))[1].numpy() == 0).all()
+
+
 @pytest.mark.parametrize("shape", [(M, N, F), (M, N, 5, 6, F)])
 def test_layer_norm_is_numpys(shape):
     x, gamma, beta = 3 * normal(*shape) + 1, normal(M, F, seed=1), normal(M, F, seed=2)
@@ -143,6 +187,7 @@ LAYERS = {
     "add_bias": (layers.add_bias, [(6, 5, F), (F,)]),
     "conv3x3": (lambda *a: layers.conv3x3(*a, 2), [(6, 5, 2), (3, 3, 2, F)]),
     "batch_norm": (layers.batch_norm, [(6, 5, F), (F,)]),
+    "fixed_norm": (layers.fixed_norm, [(6, 5, F), (F,), (F,), (F,)]),
     "layer_norm": (layers.layer_norm, [(6, 5, F), (F,), (F,)]),
 }
 
@@ -151,6 +196,6 @@ LAYERS = {
 def test_a_task_sees_only_its_own_weights_and_inputs(layer):
     function, (input_shape, *weight_shapes) = LAYERS[layer]
     shapes = [(N, *input_shape), *weight_shapes]
-    first = [normal(1, *shape, seed=i) for i, shape in enumerate(shapes)]
-    together = [tf.concat([a, normal(1, *a.shape[1:], seed=9)], 0) for a in first]
+    first = [tf.abs(normal(1, *shape, seed=i)) for i, shape in enumerate(shapes)]  # a variance is not negative
+    together = [tf.concat([a, tf.abs(normal(1, *a.shape[1:], seed=9))], 0) for a in first]
     assert_close(function(*together)[0], function(*first)[0], EXACT)

@@ -1,19 +1,35 @@
-"""The meta-gradient: by hand, against central differences, compiled against eager; and Adam."""
-
-from dataclasses import replace
+"""The meta-gradient: by hand, against central differences, compiled against eager; and the Trainer."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from toys import OUTPUTS, loss_function, network, random_episode, random_weights
+from toys import (
+    OUTPUTS,
+    SHOTS,
+    given,
+    loss_function,
+    mean_meta_gradient,
+    network,
+    problem,
+    random_episode,
+    random_weights,
+)
 
 from data_generators.episode import Episode
-from maml import inner_loop, layers, losses, networks
-from maml.meta_training import Learner, MetaTrainer
+from maml import inner_loop, layers, losses, networks, optimizers
+from maml.meta_training import Trainer, compiled_meta_gradient, meta_gradient
+from maml.method import Method
+from maml.methods import maml, pretrained
+from maml.networks import Network
 
 # The one-parameter case, see test_inner_loop: the meta-gradient is −1·(1 − 2·0.25), to first order −1.
 W = {"w": tf.constant(1.0, tf.float64)}
-LINE = Learner(lambda weights, x: weights["w"][:, None, None] * x, losses.mse, inner_lr=0.25)
+
+
+def line(metric=None, **settings):
+    """MAML on f(x) = w·x."""
+    network = Network(lambda seed: W, lambda weights, x, num_reference=None: weights["w"][:, None, None] * x)
+    return maml.build(maml.Settings(inner_lr=0.25, **settings), given(network, losses.mse, metric))
 
 
 def line_episode(*tasks):
@@ -21,52 +37,63 @@ def line_episode(*tasks):
     return Episode(*(tf.constant(part, tf.float64)[:, None, None] for part in zip(*tasks)))
 
 
-def compiled(learner):
-    return tf.function(learner.compiled_meta_gradient())
+def compiled(method, tasks_per_chunk=2, jit=True):
+    """(weights, episode) -> (metrics, gradients), means over the tasks."""
+    mean_gradient = tf.function(compiled_meta_gradient(method.objective, tasks_per_chunk, jit))
+    return lambda weights, episode: mean_gradient(weights, episode)[:2]
 
 
 @pytest.mark.parametrize("jit", [None, False, True], ids=["eager", "graph", "xla"])
 @pytest.mark.parametrize("first_order, expected", [(False, -0.5), (True, -1.0)])
 def test_the_one_parameter_case(first_order, expected, jit):
-    learner = replace(LINE, first_order=first_order, jit=bool(jit))
-    meta_gradient = learner.meta_gradient if jit is None else compiled(learner)
-    _, gradients = meta_gradient(W, line_episode((1, 0, 1, 1)))
+    method, episode = line(first_order=first_order), line_episode((1, 0, 1, 1))
+    _, gradients = mean_meta_gradient(method, W, episode) if jit is None else compiled(method, jit=jit)(W, episode)
     np.testing.assert_allclose(gradients["w"], expected, rtol=0, atol=1e-12)
 
 
 def test_the_meta_gradient_is_the_mean_over_tasks():
     """The second task, support (1, 1) and query (1, 3), has gradient 2·(1 − 3)·(1 − 0.5) = −2."""
-    _, gradients = LINE.meta_gradient(W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
+    _, gradients = mean_meta_gradient(line(), W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
     np.testing.assert_allclose(gradients["w"], (-0.5 - 2) / 2, rtol=1e-12)
 
 
 def test_metrics_are_means_over_tasks_before_on_the_support_and_after_on_the_query_sets():
     """Task 1: loss 1, then w' = 0.5, loss 0.25. Task 2: loss 0, so w' = 1, loss 4. Metric: outputs minus targets."""
-    learner = replace(LINE, metric=lambda y, target: tf.reduce_mean(y - target, [1, 2]))
-    metrics, _ = learner.meta_gradient(W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
+    method = line(metric=lambda y, target: tf.reduce_mean(y - target, [1, 2]))
+    metrics, _ = mean_meta_gradient(method, W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
     got = {name: float(value) for name, value in metrics.items()}
-    assert got == {"pre_loss": 0.5, "post_loss": 2.125, "pre_metric": 0.5, "post_metric": -1.25}
+    losses_of = {"loss": 2.125, "support_loss": 0.5, "query_loss": 2.125}
+    assert got == losses_of | {"support_accuracy": 0.5, "query_accuracy": -1.25}
+
+
+def test_a_meta_gradient_sums_over_tasks():
+    """So that chunks of different sizes add up: twice the means of the test above."""
+    metrics, gradients, _ = meta_gradient(line().objective, W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
+    assert float(metrics["query_loss"]) == 4.25 and float(gradients["w"]) == -2.5
 
 
 # Central differences
 
 
-def learner_for(kind, norm, loss, num_updates):
-    net = network(kind, norm)
-    learner = Learner(net.forward, loss_function(loss), 0.2, num_updates, is_adapted=networks.is_adapted)
-    return learner, random_weights(net), random_episode(kind, 2, loss)
+STEP_SIZE = 0.2
 
 
-def query_losses(learner, thetas, episode):
+def case(kind, norm, loss, num_updates, **settings):
+    """(Method, θ, episode): MAML on a small network."""
+    method = maml.build(maml.Settings(STEP_SIZE, num_updates, **settings), problem(kind, norm, loss))
+    return method, random_weights(method), random_episode(kind, 2, loss)
+
+
+def query_losses(kind, norm, loss, num_updates, thetas, episode):
     """The mean query loss of each θ after the inner steps: [thetas]. All at once, as tasks of one long batch."""
-    num_tasks = episode.support_x.shape[0]
+    forward, loss, num_tasks = network(kind, norm).forward, loss_function(loss), episode.support_x.shape[0]
     weights = {name: tf.repeat(tf.stack([theta[name] for theta in thetas]), num_tasks, 0) for name in thetas[0]}
     e = Episode(*(tf.concat([part] * len(thetas), 0) for part in episode))
+    support = e.support_x, e.support_y
     trajectory = inner_loop.adapt(
-        learner.forward, learner.loss, weights, e.support_x, e.support_y, learner.inner_lr, learner.num_updates,
-        is_adapted=learner.is_adapted,
-    )  # fmt: skip
-    losses = learner.loss(learner.forward(trajectory[-1], e.query_x), e.query_y)
+        forward, loss, weights, *support, STEP_SIZE, num_updates, is_adapted=networks.is_adapted
+    )
+    losses = loss(forward(trajectory[-1], e.query_x), e.query_y)
     return tf.reduce_mean(tf.reshape(losses, [len(thetas), num_tasks]), 1).numpy()
 
 
@@ -89,15 +116,15 @@ def directions(gradients):
     return found
 
 
-def central_differences(learner, weights, episode, directions):
-    """Of the query loss along each direction.
+def central_differences(parameters, weights, episode, directions):
+    """Of the query loss along each direction. parameters: those of `case`.
 
     Rounding leaves 1e-16/h = 1e-9. For a smooth loss h could be larger, but where a ReLU flips on the support set the
     inner gradient jumps, and the loss with it: h is too short for that to happen here.
     """
     h = 1e-7
     thetas = [{n: w + sign * h * d[n] for n, w in weights.items()} for sign in (1, -1) for _, d in directions]
-    plus, minus = np.split(query_losses(learner, thetas, episode), 2)
+    plus, minus = np.split(query_losses(*parameters, thetas, episode), 2)
     return (plus - minus) / (2 * h)
 
 
@@ -120,34 +147,35 @@ CASES += [
 ]
 
 
-@pytest.mark.parametrize("kind, norm, loss, num_updates", CASES)
-def test_the_meta_gradient_is_that_of_central_differences(kind, norm, loss, num_updates):
-    learner, weights, episode = learner_for(kind, norm, loss, num_updates)
-    _, gradients = learner.meta_gradient(weights, episode)
+@pytest.mark.parametrize("parameters", CASES, ids=lambda p: "-".join(map(str, p)))
+def test_the_meta_gradient_is_that_of_central_differences(parameters):
+    method, weights, episode = case(*parameters)
+    _, gradients = mean_meta_gradient(method, weights, episode)
     gradients = {name: g.numpy() for name, g in gradients.items()}
     largest = max(np.abs(g).max() for g in gradients.values())
     tried = directions(gradients)
-    for (what, direction), expected in zip(tried, central_differences(learner, weights, episode, tried)):
+    for (what, direction), expected in zip(tried, central_differences(parameters, weights, episode, tried)):
         got = along(gradients, direction)
         assert abs(got - expected) < 1e-6 * largest, f"{what}: {got} against {expected}"
 
 
-@pytest.mark.parametrize("kind, norm, loss, num_updates", CASES)
-def test_the_first_order_meta_gradient_is_not(kind, norm, loss, num_updates):
-    learner, weights, episode = learner_for(kind, norm, loss, num_updates)
-    _, gradients = replace(learner, first_order=True).meta_gradient(weights, episode)
+@pytest.mark.parametrize("parameters", CASES, ids=lambda p: "-".join(map(str, p)))
+def test_the_first_order_meta_gradient_is_not(parameters):
+    method, weights, episode = case(*parameters, first_order=True)
+    _, gradients = mean_meta_gradient(method, weights, episode)
     gradients = {name: g.numpy() for name, g in gradients.items()}
     largest = max(np.abs(g).max() for g in gradients.values())
     tried = directions(gradients)[:2]
-    for (_, direction), expected in zip(tried, central_differences(learner, weights, episode, tried)):
-        assert abs(along(gradients, direction) - expected) > 1e-2 * largest
+    differences = central_differences(parameters, weights, episode, tried)
+    off = [abs(along(gradients, direction) - expected) for (_, direction), expected in zip(tried, differences)]
+    assert max(off) > 1e-2 * largest
 
 
 @pytest.mark.parametrize("kind, fed", [("dense", 2), ("strided", 4), ("max-pool", 4)])
 def test_biases_in_front_of_a_batch_norm_have_no_meta_gradient(kind, fed):
     """Exactly: the batch norm would subtract them again, so they are not added."""
-    learner, weights, episode = learner_for(kind, "batch_norm", "cross_entropy", 3)
-    _, gradients = learner.meta_gradient(weights, episode)
+    method, weights, episode = case(kind, "batch_norm", "cross_entropy", 3)
+    _, gradients = mean_meta_gradient(method, weights, episode)
     largest = max(np.abs(g).max() for g in gradients.values())
     for i in range(1, fed + 1):
         assert (gradients[f"b{i}"].numpy() == 0).all()
@@ -155,13 +183,14 @@ def test_biases_in_front_of_a_batch_norm_have_no_meta_gradient(kind, fed):
 
 
 @pytest.mark.parametrize("kind", ["dense", "strided"])
-def test_without_updates_the_meta_gradient_is_the_plain_gradient_of_the_support_loss(kind):
-    learner, weights, episode = learner_for(kind, "batch_norm", "cross_entropy", 0)
-    _, gradients = learner.meta_gradient(weights, episode)
+def test_pretrainings_gradient_is_the_plain_gradient_of_the_support_loss(kind):
+    method = pretrained.build(maml.Settings(), problem(kind, "batch_norm", "cross_entropy"))
+    weights, episode = random_weights(method), random_episode(kind, 2, "cross_entropy")
+    _, gradients = mean_meta_gradient(method, weights, episode)
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        outputs = learner.forward(inner_loop.per_task(weights, 2), episode.support_x)
-        loss = tf.reduce_mean(learner.loss(outputs, episode.support_y))
+        outputs = network(kind, "batch_norm").forward(inner_loop.per_task(weights, 2), episode.support_x)
+        loss = tf.reduce_mean(losses.cross_entropy(outputs, episode.support_y, SHOTS))
     plain = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     for name, expected in plain.items():
         np.testing.assert_allclose(gradients[name], expected, atol=1e-13, err_msg=name)
@@ -173,9 +202,9 @@ M = 5
 
 
 def small_conv(dtype):
-    """(Learner, weights, episode): one block of convolution, batch norm, ReLU, max-pool, which is quick to compile."""
+    """(Method, weights, episode): one block of convolution, batch norm, ReLU, max-pool, which is quick to compile."""
 
-    def forward(weights, x):
+    def forward(weights, x, num_reference=None):
         x = layers.conv3x3(x, weights["conv1"], 1)
         x = layers.max_pool2x2(tf.nn.relu(layers.batch_norm(x, weights["beta0"])))
         return layers.add_bias(layers.dense(tf.reshape(x, [*x.shape[:2], -1]), weights["w2"]), weights["b2"])
@@ -183,8 +212,8 @@ def small_conv(dtype):
     rng = np.random.default_rng(0)
     shapes = {"conv1": [3, 3, 1, 4], "beta0": [4], "w2": [8 * 8 * 4, OUTPUTS], "b2": [OUTPUTS]}
     weights = {n: tf.constant(rng.normal(size=s) / np.sqrt(np.prod(s[:-1])), dtype) for n, s in shapes.items()}
-    learner = Learner(forward, losses.cross_entropy(2), 0.2, is_adapted=networks.is_adapted)
-    return learner, weights, random_episode("max-pool", M, "cross_entropy", dtype=dtype)
+    method = maml.build(maml.Settings(0.2), given(Network(lambda seed: weights, forward), losses.cross_entropy))
+    return method, weights, random_episode("max-pool", M, "cross_entropy", dtype=dtype)
 
 
 def cast(tensors, dtype):
@@ -200,10 +229,10 @@ def cast(tensors, dtype):
 )
 def test_the_meta_gradient_compiled_by_xla_is_the_eager_one(dtype, tolerance, tasks_per_chunk):
     """With 2 and 3 the last chunk is smaller. Expected: float64, eager, all tasks at once."""
-    learner, weights, episode = small_conv(dtype)
-    metrics, gradients = compiled(replace(learner, tasks_per_chunk=tasks_per_chunk))(weights, episode)
+    method, weights, episode = small_conv(dtype)
+    metrics, gradients = compiled(method, tasks_per_chunk)(weights, episode)
     # The same numbers as in `dtype`, computed in float64.
-    expected_metrics, expected = learner.meta_gradient(cast(weights, tf.float64), cast(episode, tf.float64))
+    expected_metrics, expected = mean_meta_gradient(method, cast(weights, tf.float64), cast(episode, tf.float64))
     largest = max(np.abs(g).max() for g in expected.values())
     for name, gradient in gradients.items():
         np.testing.assert_allclose(gradient, expected[name], rtol=0, atol=tolerance * largest, err_msg=name)
@@ -214,29 +243,37 @@ def test_the_meta_gradient_compiled_by_xla_is_the_eager_one(dtype, tolerance, ta
 @pytest.mark.parametrize("tasks_per_chunk", [1, 2, 3, M])
 def test_the_sum_over_chunks_is_that_over_all_tasks(tasks_per_chunk):
     """Without XLA, which is quick. With 2 and 3 the last chunk is smaller."""
-    net, episode = network("dense", "None"), random_episode("dense", M, "mse")
-    learner = Learner(net.forward, losses.mse, 0.2, jit=False, tasks_per_chunk=tasks_per_chunk)
-    weights = random_weights(net)
-    _, gradients = compiled(learner)(weights, episode)
-    for name, expected in learner.meta_gradient(weights, episode)[1].items():
+    method = maml.build(maml.Settings(0.2), problem("dense", "None", "mse"))
+    weights, episode = random_weights(method), random_episode("dense", M, "mse")
+    _, gradients = compiled(method, tasks_per_chunk, jit=False)(weights, episode)
+    for name, expected in mean_meta_gradient(method, weights, episode)[1].items():
         np.testing.assert_allclose(gradients[name], expected, rtol=1e-10, atol=1e-13, err_msg=name)
 
 
-# Adam
+# Training
 
 START = {"w": tf.constant([[1.0], [-2.0]], tf.float64), "b": tf.constant([0.5], tf.float64)}
-PLANE = Learner(
-    lambda weights, x: layers.add_bias(layers.dense(x, weights["w"]), weights["b"]),
-    losses.mse,
-    inner_lr=0.1,
-    jit=False,
-    tasks_per_chunk=9,
+PLANE = maml.build(
+    maml.Settings(inner_lr=0.1),
+    given(
+        Network(
+            lambda seed: START,
+            lambda weights, x, num_reference=None: layers.add_bias(layers.dense(x, weights["w"]), weights["b"]),
+        ),
+        losses.mse,
+    ),
 )
 
 
-def plane_episode(seed, scale=1.0):
+def plane_episode(seed, scale=1.0, queries=4):
     rng = np.random.default_rng(seed)
-    return Episode(*(scale * rng.normal(size=(2, 4, n)) for n in (2, 1, 2, 1)))
+    return Episode(*(scale * rng.normal(size=(2, m, n)) for m, n in ((4, 2), (4, 1), (queries, 2), (queries, 1))))
+
+
+def plane_gradients(theta, episode):
+    tensors = Episode(*map(tf.constant, episode))
+    _, gradients = mean_meta_gradient(PLANE, {name: tf.constant(w) for name, w in theta.items()}, tensors)
+    return {name: g.numpy() for name, g in gradients.items()}
 
 
 def numpy_adam(episodes, clip=None, start=START, epsilon=1e-8):
@@ -244,10 +281,8 @@ def numpy_adam(episodes, clip=None, start=START, epsilon=1e-8):
     theta = {name: w.numpy() for name, w in start.items()}
     m, v = ({name: 0 * w for name, w in theta.items()} for _ in range(2))
     for t, episode in enumerate(episodes, start=1):
-        tensors = Episode(*map(tf.constant, episode))
-        _, gradients = PLANE.meta_gradient({name: tf.constant(w) for name, w in theta.items()}, tensors)
-        for name, g in gradients.items():
-            g = g.numpy() if clip is None else np.clip(g.numpy(), -clip, clip)
+        for name, g in plane_gradients(theta, episode).items():
+            g = g if clip is None else np.clip(g, -clip, clip)
             m[name] = 0.9 * m[name] + 0.1 * g
             v[name] = 0.999 * v[name] + 0.001 * g**2
             rate = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
@@ -255,9 +290,21 @@ def numpy_adam(episodes, clip=None, start=START, epsilon=1e-8):
     return theta
 
 
-def trained(episodes, clip=None, start=START):
-    trainer = MetaTrainer(start, meta_lr=0.01, clip=clip)
-    step = trainer.compile(PLANE)
+def numpy_sgd(episodes, rates):
+    theta = {name: w.numpy() for name, w in START.items()}
+    for rate, episode in zip(rates, episodes):
+        gradients = plane_gradients(theta, episode)
+        theta = {name: w - rate * gradients[name] for name, w in theta.items()}
+    return theta
+
+
+def compile_plane(trainer, **more):
+    return trainer.compile(PLANE, tasks_per_chunk=9, jit=False, **more)
+
+
+def trained(episodes, learning_rate=0.01, start=START, **settings):
+    trainer = Trainer(start, learning_rate, **settings)
+    step = compile_plane(trainer)
     for episode in episodes:
         step(episode)
     return trainer
@@ -278,10 +325,26 @@ def test_three_steps_are_adam_with_epsilon_1e_8():
     assert any(np.abs(keras[n] / trainer.weights[n].numpy() - 1).max() > 1e-11 for n in START)
 
 
+def test_three_steps_of_sgd_are_plain_gradient_steps():
+    trainer = trained(EPISODES, optimizer="sgd")
+    assert_weights(trainer, numpy_sgd(EPISODES, [0.01] * 3))
+    assert not trainer.first_moments and not trainer.second_moments
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="'rmsprop', expected one of adam, sgd"):
+        Trainer(START, optimizer="rmsprop")
+
+
+def test_the_step_size_may_be_a_schedule_of_the_iteration():
+    """1/4 of the way each: 0.04, 0.03, 0.02."""
+    trainer = trained(EPISODES, optimizers.linear(0.04, 4), optimizer="sgd")
+    assert_weights(trainer, numpy_sgd(EPISODES, [0.04, 0.03, 0.02]))
+
+
 def test_each_entry_of_the_meta_gradient_is_clipped():
     """At 0.5, which cuts some entries here and leaves others: without the clip, or by norm, θ would be another."""
-    tensors = Episode(*map(tf.constant, EPISODES[0]))
-    entries = np.abs(np.concatenate([np.ravel(g) for g in PLANE.meta_gradient(START, tensors)[1].values()]))
+    entries = np.abs(np.concatenate([np.ravel(g) for g in plane_gradients(START, EPISODES[0]).values()]))
     assert entries.min() < 0.5 < entries.max()
     assert_weights(trained(EPISODES, clip=0.5), numpy_adam(EPISODES, clip=0.5))
 
@@ -291,19 +354,52 @@ def test_a_step_counts_an_iteration():
 
 
 def test_a_step_returns_the_metrics_of_the_weights_before_it():
-    trainer = MetaTrainer(START, meta_lr=0.01)
-    got = trainer.compile(PLANE)(EPISODES[0])
-    expected, _ = PLANE.meta_gradient(START, Episode(*map(tf.constant, EPISODES[0])))
+    got = compile_plane(Trainer(START, 0.01))(EPISODES[0])
+    expected, _ = mean_meta_gradient(PLANE, START, Episode(*map(tf.constant, EPISODES[0])))
     assert got.keys() == {*expected, "finite"} and got["finite"]
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_a_loop_makes_an_update_on_each_of_a_list_and_returns_the_metrics_of_the_last(jit):
+    one_by_one, looped = Trainer(START, 0.01), Trainer(START, 0.01)
+    expected = [compile_plane(one_by_one)(episode) for episode in EPISODES][-1]
+    got = looped.compile_loop(PLANE, tasks_per_chunk=9, jit=jit)(EPISODES)
+    assert_weights(looped, {name: w.numpy() for name, w in one_by_one.weights.items()})
+    assert int(looped.iteration) == 3
+    np.testing.assert_allclose(got["query_loss"], expected["query_loss"], rtol=1e-12)
+
+
+def test_a_loop_ends_at_an_update_that_is_not_finite():
+    bad = EPISODES[1]._replace(query_y=np.full_like(EPISODES[1].query_y, np.nan))
+    trainer = Trainer(START, 0.01)
+    metrics = trainer.compile_loop(PLANE, jit=False)([EPISODES[0], bad, EPISODES[2]])
+    assert not metrics["finite"] and int(trainer.iteration) == 1
+    assert_weights(trainer, numpy_adam(EPISODES[:1]))
+
+
+def test_another_objective_may_be_minimised_in_a_phase_before():
+    trainer = Trainer(START, 0.01, optimizer="sgd")
+    compile_plane(trainer, objective=lambda theta, episode, progress: {"loss": theta["b"] * tf.ones([2], tf.float64)})(EPISODES[0])
+    assert_weights(trainer, {"w": START["w"], "b": [0.49]})
+
+
+def test_an_objective_is_told_how_far_the_training_is():
+    """Of 4 iterations: 0, 1/4, 2/4; where the length is not told, 0."""
+    told = PLANE._replace(objective=lambda theta, episode, progress: {
+        "loss": tf.zeros([2], tf.float64), "progress": tf.fill([2], tf.cast(progress, tf.float64)),
+    })  # fmt: skip
+    step = Trainer(START, 0.01).compile(told, jit=False, total=4)
+    assert [float(step(episode)["progress"]) for episode in EPISODES] == [0, 0.25, 0.5]
+    assert float(Trainer(START, 0.01).compile(told, jit=False)(EPISODES[0])["progress"]) == 0
 
 
 def test_after_restart_adam_the_next_steps_are_a_fresh_adams():
     trainer = trained(EPISODES[:1])
     trainer.restart_adam()
     start = trainer.current_weights()
-    step = trainer.compile(PLANE)
+    step = compile_plane(trainer)
     for episode in EPISODES[1:]:
         step(episode)
     assert_weights(trainer, numpy_adam(EPISODES[1:], start=start))
@@ -327,7 +423,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_says_so(field, value):
     before = state(trainer)
     bad = EPISODES[1]._replace(**{field: getattr(EPISODES[1], field).copy()})
     getattr(bad, field)[0, 0, 0] = value
-    assert not trainer.compile(PLANE)(bad)["finite"]
+    assert not compile_plane(trainer)(bad)["finite"]
     after = state(trainer)
     assert len(before) == 2 * 3 + 2 and all(np.array_equal(before[name], after[name]) for name in before)
 
@@ -335,3 +431,54 @@ def test_a_step_that_is_not_finite_changes_nothing_and_says_so(field, value):
 def test_a_step_that_was_not_finite_leaves_no_trace_in_the_next():
     bad = EPISODES[0]._replace(query_y=np.full_like(EPISODES[0].query_y, np.nan))
     assert_weights(trained([bad, *EPISODES]), numpy_adam(EPISODES))
+
+
+# What is carried, and training without queries
+
+
+def averaging(value):
+    """A Method whose loss is w of each task and which carries in "mean" the mean of the support inputs, times `value`."""
+
+    def objective(theta, episode, progress):
+        loss = tf.reduce_mean(inner_loop.per_task(theta, episode.support_x.shape[0])["w"], [1, 2])
+        means = tf.reduce_mean(episode.support_x, [1, 2])
+        return {"loss": loss, "carried": {"mean": theta["mean"] + value * means}}
+
+    return Method(lambda seed: START, None, None, None, objective)
+
+
+@pytest.mark.parametrize("tasks_per_chunk", [1, 2, 3])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_what_is_carried_becomes_the_mean_over_the_tasks(optimizer, tasks_per_chunk):
+    """Three tasks in chunks: no gradient and no moment of the optimiser moves that entry."""
+    start = {"w": START["w"], "mean": tf.constant(2.0, tf.float64)}
+    trainer = Trainer(start, 0.01, optimizer)
+    x = np.random.default_rng(0).normal(size=(3, 4, 2))
+    step = trainer.compile(averaging(0.5), tasks_per_chunk, jit=False)
+    for count in (1, 2):
+        step(Episode(x, x, x, x))
+        np.testing.assert_allclose(trainer.weights["mean"], 2 + count * 0.5 * x.mean(), rtol=1e-12)
+    assert not np.allclose(trainer.weights["w"], START["w"])
+
+
+def test_what_is_carried_and_not_finite_changes_nothing_and_says_so():
+    start = {"w": START["w"], "mean": tf.constant(2.0, tf.float64)}
+    trainer = Trainer(start, 0.01)
+    metrics = trainer.compile(averaging(np.inf), jit=False)(EPISODES[0])
+    assert not metrics["finite"] and "carried" not in metrics
+    assert_weights(trainer, {name: w.numpy() for name, w in start.items()})
+
+
+@pytest.mark.parametrize("tasks_per_chunk, jit", [(1, False), (1, True), (2, True)])
+def test_query_sets_may_be_empty(tasks_per_chunk, jit):
+    """For an objective of the support sets alone; the last chunk holds one task."""
+    def objective(theta, episode, progress):
+        weights = inner_loop.per_task(theta, episode.support_x.shape[0])
+        outputs = layers.add_bias(layers.dense(episode.support_x, weights["w"]), weights["b"])
+        return {"loss": losses.mse(outputs, episode.support_y)}
+
+    method, trainer = PLANE._replace(objective=objective), Trainer(START, 0.01)
+    metrics = trainer.compile(method, tasks_per_chunk, jit)(plane_episode(0, queries=0))
+    x, y, *_ = plane_episode(0, queries=0)
+    expected = np.mean((x @ START["w"].numpy() + START["b"].numpy() - y) ** 2)
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-12)

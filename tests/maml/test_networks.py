@@ -154,6 +154,91 @@ def test_all_but_the_normalisation_is_adapted():
     assert adapted == {"w1", "b1", "w2", "b2", "w3", "b3"}
 
 
+SCALED = networks.Norm(scale=True, averages=True, epsilon=0.25)
+
+
+@pytest.mark.parametrize("kind, num_layers", [("dense", 2), ("max-pool", 4)])
+def test_a_batch_norm_may_have_a_scale_of_ones_and_running_averages_0_and_1(kind, num_layers):
+    weights, plain = network(kind, SCALED).init(0), network(kind, "batch_norm").init(0)
+    added = {"gamma": 1, "moving_mean": 0, "moving_variance": 1}
+    assert weights.keys() - plain.keys() == {f"{name}{i}" for name in added for i in range(num_layers)}
+    for name, value in added.items():
+        assert all((weights[f"{name}{i}"].numpy() == value).all() for i in range(num_layers))
+
+
+def test_neither_a_scale_nor_a_running_average_is_adapted():
+    adapted = {name for name in network("dense", SCALED).init(0) if networks.is_adapted(name)}
+    assert adapted == {"w1", "b1", "w2", "b2", "w3", "b3"}
+    averages = {name for name in network("dense", SCALED).init(0) if networks.is_average(name)}
+    assert averages == {f"moving_{moment}{i}" for moment in ("mean", "variance") for i in range(2)}
+
+
+def dense_with_averages():
+    """(network, weights of one task, x [1, 4, 6]): variances positive, everything else random."""
+    net = network("dense", SCALED)
+    weights = {n: w**2 + 1 if n.startswith("moving_variance") else w for n, w in random_weights(net).items()}
+    return net, weights, tf.constant(np.random.default_rng(0).normal(size=(1, 4, 6)))
+
+
+def numpy_dense(weights, x, moments):
+    """The net of `dense_with_averages`, and what enters its batch norms; moments: (i, hidden) -> mean, variance."""
+    w, hidden, entering = {name: value.numpy() for name, value in weights.items()}, x, []
+    for i in (1, 2):
+        hidden = hidden @ w[f"w{i}"]
+        entering.append(hidden)
+        mean, variance = moments(i - 1, hidden)
+        hidden = w[f"gamma{i - 1}"] * (hidden - mean) / np.sqrt(variance + 0.25) + w[f"beta{i - 1}"]
+        hidden = np.maximum(hidden, 0)
+    return hidden @ w["w3"] + w["b3"], entering
+
+
+def test_without_a_reference_the_statistics_are_those_of_the_batch():
+    net, weights, x = dense_with_averages()
+    expected, _ = numpy_dense(weights, x[0].numpy(), lambda i, hidden: (hidden.mean(0), hidden.var(0)))
+    assert_close(net.forward(inner_loop.per_task(weights, 1), x)[0], expected, 1e-12)
+
+
+@pytest.mark.parametrize("num_reference", [0, 2])
+def test_with_a_reference_they_are_the_running_averages_for_all(num_reference):
+    net, weights, x = dense_with_averages()
+    averages = lambda i, hidden: (weights[f"moving_mean{i}"].numpy(), weights[f"moving_variance{i}"].numpy())  # noqa: E731
+    expected, _ = numpy_dense(weights, x[0].numpy(), averages)
+    assert_close(net.forward(inner_loop.per_task(weights, 1), x, num_reference)[0], expected, 1e-12)
+
+
+def test_running_averages_move_a_tenth_of_the_way_to_the_batchs_moments():
+    """The outputs are `forward`'s; the variance that is kept is the unbiased one."""
+    net, weights, x = dense_with_averages()
+    one = inner_loop.per_task(weights, 1)
+    outputs, averages = net.forward_with_averages(one, x)
+    np.testing.assert_array_equal(outputs, net.forward(one, x))
+    _, entering = numpy_dense(weights, x[0].numpy(), lambda i, hidden: (hidden.mean(0), hidden.var(0)))
+    assert averages.keys() == {name for name in weights if networks.is_average(name)}
+    for i, hidden in enumerate(entering):
+        for name, moment in (("mean", hidden.mean(0)), ("variance", hidden.var(0, ddof=1))):
+            expected = 0.9 * weights[f"moving_{name}{i}"].numpy() + 0.1 * moment
+            assert_close(averages[f"moving_{name}{i}"][0], expected, 1e-12)
+
+
+def test_a_network_without_running_averages_has_none_to_give():
+    net = network("dense", "batch_norm")
+    weights, x = inner_loop.per_task(random_weights(net), 2), tf.constant(np.random.default_rng(0).normal(size=(2, 3, 6)))
+    outputs, averages = net.forward_with_averages(weights, x)
+    np.testing.assert_array_equal(outputs, net.forward(weights, x))
+    assert averages == {}
+
+
+@pytest.mark.parametrize("kind", ["dense", "strided", "max-pool"])
+def test_features_are_what_enters_the_last_layer(kind):
+    whole, features = network(kind, "batch_norm"), network(kind, "batch_norm", num_outputs=None)
+    weights, last = random_weights(whole), "w3" if kind == "dense" else "w5"
+    assert whole.init(0).keys() - features.init(0).keys() == {last, last.replace("w", "b")}
+    one = inner_loop.per_task(weights, 1)
+    x = tf.constant(np.random.default_rng(0).normal(size=(1, 3, *KINDS[kind][0])))
+    expected = features.forward(one, x) @ one[last] + one[last.replace("w", "b")]
+    assert_close(whole.forward(one, x), expected, 1e-12)
+
+
 def test_an_unknown_normalisation_is_refused():
     with pytest.raises(ValueError, match="batchnorm"):
         networks.dense_net(1, (40, 40), 1, norm="batchnorm")

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from data_generators.episode import Episode
 from maml import losses, networks
+from maml.meta_training import meta_gradient
+from maml.method import Problem, num_tasks
 
 KINDS = {  # kind: (input shape, arguments of conv_net or None for a dense net)
     "dense": ((6,), None),
@@ -15,13 +17,35 @@ KINDS = {  # kind: (input shape, arguments of conv_net or None for a dense net)
     "max-pool odd": ((19, 17, 2), {"max_pool": True, "flatten": True}),
 }
 OUTPUTS = 3
+TRAIN_CLASSES = 5
+SUPPORT, QUERIES = 4, 5  # examples of a task
+SHOTS = SUPPORT / OUTPUTS  # K of a classifier's support set
 
 
-def network(kind, norm, dtype=tf.float64):
+def network(kind, norm, dtype=tf.float64, num_outputs=OUTPUTS):
+    """num_outputs: None for features."""
     shape, conv = KINDS[kind]
     if conv is None:
-        return networks.dense_net(shape[0], (7, 5), OUTPUTS, norm, dtype)
-    return networks.conv_net(shape, 3, OUTPUTS, norm, dtype=dtype, **conv)
+        return networks.dense_net(shape[0], (7, 5), num_outputs, norm, dtype)
+    return networks.conv_net(shape, 3, num_outputs, norm, dtype=dtype, **conv)
+
+
+def problem(kind, norm, loss, dtype=tf.float64, num_outputs=OUTPUTS):
+    """A Problem of these networks: regression for the loss "mse", classification for "cross_entropy"."""
+    return Problem(
+        input_shape=KINDS[kind][0],
+        num_outputs=num_outputs,
+        network=lambda outputs: network(kind, norm, dtype, outputs),
+        embedding=lambda: network(kind, norm, dtype, None),
+        loss=losses.mse if loss == "mse" else losses.cross_entropy,
+        metric=None if loss == "mse" else losses.accuracy,
+        num_train_classes=None if loss == "mse" else TRAIN_CLASSES,
+    )
+
+
+def given(network, loss, metric=None):
+    """A Problem with just one network, whatever the number of outputs."""
+    return Problem((1,), 1, lambda outputs: network, None, loss, metric)
 
 
 def random_weights(net, seed=0, dtype=tf.float64):
@@ -34,7 +58,7 @@ def random_weights(net, seed=0, dtype=tf.float64):
     return weights
 
 
-def random_episode(kind, num_tasks, loss, seed=0, dtype=tf.float64, support=4, query=5):
+def random_episode(kind, num_tasks, loss, seed=0, dtype=tf.float64, support=SUPPORT, query=QUERIES):
     """loss: "mse" for real targets, "cross_entropy" for one-hot ones."""
     rng, parts = np.random.default_rng(seed), []
     for n in (support, query):
@@ -47,7 +71,14 @@ def random_episode(kind, num_tasks, loss, seed=0, dtype=tf.float64, support=4, q
 
 
 def loss_function(name):
-    return losses.mse if name == "mse" else losses.cross_entropy(2)
+    """(outputs, targets) -> [M], on the tasks of `random_episode`."""
+    return losses.mse if name == "mse" else lambda logits, labels: losses.cross_entropy(logits, labels, SHOTS)
+
+
+def mean_meta_gradient(method, weights, batch):
+    """(metrics, gradients) of a Method's objective, means over the tasks; not compiled."""
+    metrics, gradients, _ = meta_gradient(method.objective, weights, batch)
+    return tf.nest.map_structure(lambda total: total / num_tasks(batch), (metrics, gradients))
 
 
 def reference_forward(norm, max_pool, flatten):

@@ -3,8 +3,10 @@
 import importlib.util
 from pathlib import Path
 
-NEEDS_NO_MUJOCO = ("test_presets.py", "test_published.py", "test_plots.py", "test_report.py")
+NEEDS_NO_MUJOCO = ("test_settings.py", "test_protocol.py", "test_published.py", "test_plots.py", "test_page.py")
 
 collect_ignore = []
 if not importlib.util.find_spec("mujoco"):
-    collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.name not in NEEDS_NO_MUJOCO]
+    here = Path(__file__).parent
+    tests = (path.relative_to(here) for path in here.rglob("test_*.py"))
+    collect_ignore = [str(path) for path in tests if str(path) not in NEEDS_NO_MUJOCO]

@@ -7,7 +7,7 @@ from maml import inner_loop
 from rl import policy as policies
 from rl.meta_policy import MetaBatch, Objective, Samples, inner_step
 
-O, A = 3, 2
+O, A = 3, 2  # noqa: E741 (O of an observation)
 INNER_LR = 0.3
 
 

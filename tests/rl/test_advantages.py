@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from rl import advantages
-from rl.sampler import Trajectories
+from rl.sampling.sampler import Trajectories
 
 EPISODES = ((4, 9, 2), (7, 7), (20,))  # lengths of the episodes of three tasks
-PADDED, O, GAMMA = 23, 2, 0.9
+PADDED, O, GAMMA = 23, 2, 0.9  # noqa: E741 (O of an observation)
 
 
 def trajectories(seed=0):

@@ -5,23 +5,25 @@ import re
 import pytest
 import tensorflow as tf
 
-from maml import benchmark as machine
-from rl import benchmark, config
+from maml.benchmarks import machine
+from rl import benchmark
 from rl.meta_policy import MetaBatch, Objective, Samples
 from rl.meta_rl import MetaRL
 from rl.policy import gaussian_mlp
+from rl.settings import resolve
 
 
 def tiny():
-    return config.resolve("point", meta_batch_size=2, update_batch_size=2, horizon=5, jit=False)
+    return resolve("point", meta_batch_size=2, update_batch_size=2, horizon=5, jit=False)
 
 
 def test_flops_of_a_small_policy_by_hand():
     """Layers 3 x 4 and 4 x 2: 24 and 16 a step. A gradient: inner 4·24 + 9·16, outer 2·24 + 3·16, together 336; a
     value: inner 96, outer 40. On 5 steps, 23 gradients and 2 values: 5·(23·336 + 2·136)."""
-    assert benchmark.trpo_flops([3, 4, 2], num_updates=1, steps=5, values=2) == 40_000
+    given = dict(cg_iterations=10, steps=5, values=2)
+    assert benchmark.trpo_flops([3, 4, 2], num_updates=1, **given) == 40_000
     # A second inner step: 240 more for a gradient, 96 for a value.
-    assert benchmark.trpo_flops([3, 4, 2], num_updates=2, steps=5, values=2) == 40_000 + 5 * (23 * 240 + 2 * 96)
+    assert benchmark.trpo_flops([3, 4, 2], num_updates=2, **given) == 40_000 + 5 * (23 * 240 + 2 * 96)
 
 
 @pytest.mark.parametrize("num_updates", [0, 1, 2])
@@ -39,7 +41,7 @@ def test_flops_are_those_of_the_compiled_program(num_updates):
 
     batch = MetaBatch(tuple(samples() for _ in range(num_updates)), samples())
     objective = Objective(policy, 0.1)
-    one, another = (benchmark.trpo_flops(sizes, num_updates, steps, values) for values in (1, 2))
+    one, another = (benchmark.trpo_flops(sizes, num_updates, 10, steps, values) for values in (1, 2))
     value = another - one
     gradient = (one - value) / 23
     for function, flops in ((objective._value, value), (objective._kl_gradient, gradient)):
@@ -84,7 +86,7 @@ def test_robots_have_raw_physics_too(monkeypatch, capsys):
     seconds = {"sampling": 2.0, "advantages": 0.5, "inner steps": 0.5, "outer step": 5.0}
     rates = {"raw": 1e5, "lean": 1.6e5, "simulator": 8e4, "single": 5e3}
     rounds = [{"steps": 80_000, **seconds, "flops": 4e11, "matmul": 1.6e11, **rates}]
-    monkeypatch.setattr(benchmark, "rounds", lambda config: rounds)
+    monkeypatch.setattr(benchmark, "rounds", lambda settings: rounds)
     benchmark.main("cheetah_vel")
     text = capsys.readouterr().out
     assert "100,000 mj_step/s" in text and "80 % and 50 % of these" in text

@@ -59,9 +59,7 @@ def test_the_gradient_of_the_surrogate_is_the_policy_gradient():
     samples = random_samples(policy, per_task)
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        loss = tf.reduce_mean(
-            meta_policy.policy_gradient_loss(policy, inner_loop.per_task(weights, 3), samples)
-        )
+        loss = tf.reduce_mean(meta_policy.policy_gradient_loss(policy, inner_loop.per_task(weights, 3), samples))
     _, gradient = plain_objective(policy).loss_gradient(weights, MetaBatch((), samples))
     close(gradient, tape.gradient(loss, weights), rtol=1e-10, atol=1e-14)
 

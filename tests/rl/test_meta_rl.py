@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maml.checkpoints import Checkpoints
-from rl import config
+from maml.runs.checkpoints import Checkpoints
 from rl.advantages import advantages
 from rl.meta_rl import MetaRL
+from rl.protocol import protocol_of
+from rl.settings import resolve
 
 
-def small(method="maml", **settings):
+def small(method="maml", **given):
     few = dict(meta_batch_size=2, update_batch_size=3, horizon=8, jit=False, tasks_per_chunk=2)
     if method == "oracle":
         few |= dict(meta_batch_size=1)
-    return config.resolve("point", method, **{**few, **settings})
+    return resolve("point", method, **{**few, **given})
 
 
 def weights_of(run):
-    return {name: w.numpy() for name, w in run.state.current_weights().items()}
+    return {name: w.numpy() for name, w in run.trainer.current_weights().items()}
 
 
 def assert_same(a, b):
@@ -33,11 +34,11 @@ def without_times(metrics):
 def test_resumed_is_as_never_stopped(tmp_path):
     whole = MetaRL(small())
     first = whole.iterate()
-    checkpoints = Checkpoints(tmp_path, whole.state, whole.config.to_dict())
+    checkpoints = Checkpoints(tmp_path, whole.trainer, whole.settings.to_dict())
     checkpoints.save(whole.iteration)
     second = whole.iterate()
     resumed = MetaRL(small())
-    Checkpoints(tmp_path, resumed.state, resumed.config.to_dict()).restore_latest()
+    Checkpoints(tmp_path, resumed.trainer, resumed.settings.to_dict()).restore_latest()
     assert resumed.iteration == 1
     assert without_times(resumed.iterate()) == without_times(second) != without_times(first)
     assert_same(weights_of(resumed), weights_of(whole))
@@ -56,7 +57,7 @@ def test_a_meta_iteration_step_by_step():
     before, tasks = weights_of(run), run.tasks(0)
     metrics = run.iterate()
     assert [key for _, _, key, _ in sampled] == [(1, 0, 0), (1, 0, 1), (1, 0, 2)]
-    for weights, seen, _, _ in sampled:
+    for _, seen, _, _ in sampled:
         np.testing.assert_array_equal(seen, tasks)
     for (weights, _, _, t), (after, *_) in zip(sampled, sampled[1:]):
         z = (t.actions - t.means) / np.exp(t.log_stds)[:, None]
@@ -99,7 +100,7 @@ def test_pretraining_takes_an_adam_step_on_the_loss_of_theta():
 
 
 def test_tasks_are_new_at_each_iteration_or_never():
-    maml, pretrained = MetaRL(small()), MetaRL(config.resolve("cheetah_vel", "pretrained", jit=False))
+    maml, pretrained = MetaRL(small()), MetaRL(resolve("cheetah_vel", "pretrained", jit=False))
     assert (maml.tasks(0) != maml.tasks(1)).all()
     assert pretrained.tasks(0).shape == (1, 100, 1)
     np.testing.assert_array_equal(pretrained.tasks(0), pretrained.tasks(7))
@@ -107,9 +108,7 @@ def test_tasks_are_new_at_each_iteration_or_never():
 
 def test_the_oracle_sees_a_new_task_in_every_episode():
     run = MetaRL(small("oracle"))
-    t = run.sampler()(
-        {name: w[None] for name, w in weights_of(run).items()}, run.tasks(0), (1, 0, 0)
-    )
+    t = run.sampler()({name: w[None] for name, w in weights_of(run).items()}, run.tasks(0), (1, 0, 0))
     assert t.observations.shape[-1] == 4
     assert len(np.unique(t.observations[0, t.mask[0] == 1, 2])) == t.ends.sum() >= 3
     assert run.iterate()["accepted"]
@@ -130,9 +129,9 @@ def test_evaluation_adapts_step_by_step():
 @pytest.mark.slow
 def test_navigation_learns_to_adapt_in_20_iterations():
     """Published after 100: −40.4 before, −11.7 after one step."""
-    run = MetaRL(config.resolve("point"))
+    run = MetaRL(resolve("point"))
     for _ in range(20):
         run.iterate()
-    protocol = config.test_protocol(config.resolve("point", "maml"))
-    returns = run.evaluate(run.kind.test_tasks(), protocol.learning_rates[:1], protocol.update_batch_size).mean(1)
+    protocol = protocol_of(run.settings)
+    returns = run.evaluate(run.kind.published_tasks(), protocol.learning_rates[:1], protocol.rollouts).mean(1)
     assert returns[1] > -15 and returns[0] < -30  # before adaptation nothing is known of the goal

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from run_folders import write_metrics, write_run, write_trajectories
+from run_folders import write_config, write_metrics, write_run, write_trajectories
 
 from data_generators.errors import UserError
 from rl import plots, published
+from rl.settings import METHODS
 
 FIVE = ["point", "cheetah_vel", "cheetah_dir", "ant_vel", "ant_dir"]
 
@@ -20,10 +21,11 @@ def labelled(axis):
 
 
 def test_learning_curve_before_and_after_adaptation(tmp_path, drawn):
-    folder = tmp_path / "cheetah_vel" / "seed_3"
+    folder = write_run(tmp_path, seed=3, trained=500)
     write_metrics(folder, [-100.0] * 60, [-50.0] * 59 + [-20.0])
     assert is_png(plots.learning_curve(folder))
-    assert drawn[0].get_suptitle() == "Half-cheetah, goal velocity: MAML · seed 3 · training tasks"
+    title = "Half-cheetah, goal velocity: MAML · seed 3 · training tasks · 60 of 500 iterations"
+    assert drawn[0].get_suptitle() == title
     axis = drawn[0].axes[0]
     assert list(labelled(axis)) == ["before adaptation, smoothed", "after adaptation, smoothed"]
     assert len(axis.lines) == 4 and axis.lines[2].get_ydata()[-1] == -20  # each iteration, and smoothed over 3
@@ -31,8 +33,15 @@ def test_learning_curve_before_and_after_adaptation(tmp_path, drawn):
     np.testing.assert_array_equal(axis.lines[3].get_xdata(), np.arange(1, 61))
 
 
+def test_learning_curve_of_a_run_that_was_not_tested(tmp_path, drawn):
+    folder = write_config(tmp_path, "point", cg_iterations=20, seed=7)
+    write_metrics(folder, [-100.0] * 100, [-50.0] * 100)
+    plots.learning_curve(folder)
+    assert drawn[0].get_suptitle() == "2-D navigation: MAML, 20 CG iterations · seed 7 · training tasks"
+
+
 def test_learning_curve_without_inner_steps_is_one(tmp_path, drawn):
-    folder = tmp_path / "cheetah_vel_pretrained" / "seed_1"
+    folder = write_run(tmp_path, method="pretrained")
     write_metrics(folder, [-100.0, -90.0], [-100.0, -90.0])
     plots.learning_curve(folder)
     assert list(labelled(drawn[0].axes[0])) == ["without adaptation, smoothed"]
@@ -46,7 +55,7 @@ def test_adaptation_figure_shows_measured_and_published_alike(tmp_path, drawn):
     lines = labelled(axis)
     assert list(lines) == [label + suffix for label in ("MAML", "pretrained", "random", "oracle")
                            for suffix in ("", ", published")]  # fmt: skip
-    for method, label in published.METHOD_TITLES.items():
+    for method, label in METHODS.items():
         measured, theirs = lines[label], lines[f"{label}, published"]
         assert (measured.get_linestyle(), theirs.get_linestyle()) == ("-", "--")
         assert measured.get_color() == theirs.get_color() and measured.get_zorder() > theirs.get_zorder()
@@ -68,7 +77,7 @@ def test_bands_are_one_standard_error(tmp_path, drawn):
 
 def test_figure_of_2d_navigation_is_the_papers_4th(tmp_path, drawn):
     assert plots.adaptation_figure({"maml": write_run(tmp_path, "point")}).name == "figure_4.png"
-    assert drawn[0].get_suptitle() == "2-D navigation · seed 1 · 40 test tasks · bands ± 1 standard error"
+    assert drawn[0].get_suptitle() == "2-D navigation · seed 1 · 40 test tasks · ± standard error over tasks"
     assert list(drawn[0].axes[0].get_xticks()) == [0, 1, 2, 3, 4]
 
 
@@ -89,12 +98,12 @@ def test_random_policy_is_compared_where_it_is_run(tmp_path, drawn):
 
 
 def test_a_run_shorter_than_the_papers_says_so(tmp_path, drawn):
-    plots.adaptation_figure({"maml": write_run(tmp_path, iterations_total=100, iteration=90)})
+    plots.adaptation_figure({"maml": write_run(tmp_path, trained=100, iteration=90)})
     assert "MAML,\n100 of 500 iterations" in labelled(drawn[0].axes[0])
 
 
 def test_other_settings_stand_beside_nothing(tmp_path, drawn):
-    folder = write_run(tmp_path, experiment="cheetah_vel_first_order", papers=False)
+    folder = write_run(tmp_path, given={"stop_grad": True})
     plots.draw(folder)
     assert list(labelled(drawn[0].axes[0])) == ["MAML"]
     assert drawn[0].get_suptitle().startswith("Half-cheetah, goal velocity: MAML, first order · ")
@@ -114,7 +123,7 @@ def test_draw_unites_the_runs_of_a_seed(tmp_path, drawn):
     plots.draw(pretrained)
     assert (pretrained / "figure_5.png").exists()
     write_run(tmp_path, method="random", seed=2)
-    write_run(tmp_path, method="oracle", papers=False)
+    write_run(tmp_path, method="oracle", given={"cg_iterations": 20})
     maml = write_run(tmp_path)
     plots.draw(pretrained)
     assert (maml / "figure_5.png").exists() and not (pretrained / "figure_5.png").exists()
@@ -122,11 +131,17 @@ def test_draw_unites_the_runs_of_a_seed(tmp_path, drawn):
         "MAML", "MAML, published", "pretrained", "pretrained, published", "oracle, published"]  # fmt: skip
 
 
+def test_a_damaged_run_beside_it_stops_no_figure(tmp_path, drawn):
+    (write_run(tmp_path, method="oracle") / "summary.json").write_text("{")
+    plots.draw(write_run(tmp_path))
+    assert "oracle" not in labelled(drawn[0].axes[0])
+
+
 def test_trajectories_before_and_after_1_to_3_steps(tmp_path, drawn):
-    folder = tmp_path / "point" / "seed_1"
+    folder = write_run(tmp_path, "point", trained=60)
     write_trajectories(folder, steps=5, episodes=3, goal=(-0.3, 0.4))
     assert is_png(plots.trajectories(folder))
-    assert drawn[0].get_suptitle() == "2-D navigation: MAML · seed 1 · test task 6 · ★ goal"
+    assert drawn[0].get_suptitle() == "2-D navigation: MAML · seed 1 · test task 6 · ★ goal · 60 of 100 iterations"
     titles = [axis.get_title(loc="left") for axis in drawn[0].axes]
     assert titles == ["before adaptation", "after 1 step", "after 2 steps", "after 3 steps"]
     for axis in drawn[0].axes:

@@ -10,10 +10,10 @@ KINDS = list(envs.KINDS.values())
 
 
 def first(kind):
-    return kind.test_tasks()[:, 0]
+    return kind.published_tasks()[:, 0]
 
 
-# low and high of the uniform distributions, from the authors' environments (rl.envs.tasks).
+# low and high of the uniform distributions, from the authors' environments (rl.tasks).
 @pytest.mark.parametrize("name, low, high", [("point", -0.5, 0.5), ("cheetah_vel", 0.0, 2.0), ("ant_vel", 0.0, 3.0)])
 def test_goals_are_uniform(name, low, high):
     goals = envs.get(name).sample_tasks(np.random.default_rng(0), 4000)
@@ -50,7 +50,7 @@ def test_published_ant_goals_are_the_cheetahs_times_one_and_a_half():
 
 def test_published_navigation_goal():
     """Number 6, whose trajectories were published."""
-    goals = envs.get("point").test_tasks()
+    goals = envs.get("point").published_tasks()
     assert goals.shape == (40, 2)
     np.testing.assert_allclose(goals[6], [-0.2955, 0.3781], atol=5e-5)
 

@@ -7,7 +7,6 @@ from rollouts import plain_objective, random_batch, small_policy, theta
 
 from data_generators.errors import UserError
 from rl import trpo
-from rl.config import CHOICES
 
 
 def positive_definite(size=6):
@@ -25,7 +24,7 @@ def times(matrix):
 
 def test_conjugate_gradient_against_a_direct_solve():
     matrix, b = positive_definite(), vector()
-    np.testing.assert_allclose(trpo.conjugate_gradient(times(matrix), b), np.linalg.solve(matrix, b), rtol=1e-5)
+    np.testing.assert_allclose(trpo.conjugate_gradient(times(matrix), b, 10), np.linalg.solve(matrix, b), rtol=1e-5)
 
 
 @pytest.mark.parametrize("iterations, tolerance, products", [(3, 0.0, 3), (10, 1e9, 1), (10, 1e-10, 2)])
@@ -62,7 +61,7 @@ def test_finite_difference_is_the_exact_product_for_small_vectors():
 def test_the_step_uses_up_the_quadratic_model_of_the_kl():
     """½·dᵀHd = δ, along H⁻¹g."""
     matrix, gradient = positive_definite(), vector()
-    descent = trpo.descent_step(times(matrix), gradient, max_kl=0.01)
+    descent = trpo.descent_step(times(matrix), gradient, max_kl=0.01, cg_iterations=10)
     np.testing.assert_allclose(0.5 * tf.tensordot(descent, times(matrix)(descent), 1), 0.01, rtol=1e-6)
     direct = np.linalg.solve(matrix, gradient)
     np.testing.assert_allclose(descent / tf.norm(descent), direct / np.linalg.norm(direct), rtol=1e-5)
@@ -71,7 +70,8 @@ def test_the_step_uses_up_the_quadratic_model_of_the_kl():
 def test_one_conjugate_gradient_goes_down_the_gradient():
     policy, weights = small_policy(), theta(small_policy())
     batch, objective = random_batch(policy, weights, lengths=(40, 50, 60)), plain_objective(policy)
-    new, outcome = tf.function(lambda: trpo.step(objective, weights, batch, 0.01, cg_iterations=1))()
+    step = tf.function(lambda: trpo.step(objective, weights, batch, 0.01, "finite_difference", cg_iterations=1))
+    new, outcome = step()
     moved = trpo.flatten(weights) - trpo.flatten(new)
     gradient = trpo.flatten(objective.loss_gradient(weights, batch)[1])
     assert outcome.accepted
@@ -80,7 +80,7 @@ def test_one_conjugate_gradient_goes_down_the_gradient():
 
 def test_the_length_is_one_where_the_model_bends_down():
     matrix, gradient = -positive_definite(), vector()
-    descent = trpo.descent_step(times(matrix), gradient, max_kl=0.01)
+    descent = trpo.descent_step(times(matrix), gradient, max_kl=0.01, cg_iterations=10)
     np.testing.assert_allclose(descent, np.linalg.solve(matrix, gradient), rtol=1e-4)
 
 
@@ -132,13 +132,13 @@ def test_flatten_there_and_back():
         np.testing.assert_array_equal(back[name], weights[name])
 
 
-@pytest.mark.parametrize("hvp", CHOICES["hvp"])
+@pytest.mark.parametrize("hvp", trpo.HVP)
 def test_a_step_lowers_the_surrogate_within_the_limit(hvp):
     """On random advantages; compiled as one graph. The old policy is the one that sampled."""
     policy, weights = small_policy(), theta(small_policy())
     batch = random_batch(policy, weights, lengths=(40, 50, 60))
     objective = plain_objective(policy)
-    step = tf.function(lambda: trpo.step(objective, weights, batch, 0.01, hvp))
+    step = tf.function(lambda: trpo.step(objective, weights, batch, 0.01, hvp, 10))
     new, outcome = step()
     before, _ = objective.value(weights, batch)
     after, kl = objective.value(new, batch)
@@ -151,7 +151,7 @@ def test_a_gradient_that_is_not_finite_leaves_theta_alone():
     policy, weights = small_policy(), theta(small_policy())
     batch = random_batch(policy, weights)
     broken = batch._replace(outer=batch.outer._replace(advantages=batch.outer.advantages * np.nan))
-    new, outcome = tf.function(lambda: trpo.step(plain_objective(policy), weights, broken, 0.01))()
+    new, outcome = tf.function(lambda: trpo.step(plain_objective(policy), weights, broken, 0.01, "exact", 10))()
     assert not outcome.accepted and outcome.reason(0.01) == "loss or KL not finite"
     for name in weights:
         np.testing.assert_array_equal(new[name], weights[name])
@@ -159,4 +159,4 @@ def test_a_gradient_that_is_not_finite_leaves_theta_alone():
 
 def test_an_unknown_product_gets_one_line():
     with pytest.raises(UserError, match="hvp is 'fisher', expected one of finite_difference, exact"):
-        trpo.step(None, {}, None, 0.01, "fisher")
+        trpo.step(None, {}, None, 0.01, "fisher", 10)

@@ -1,0 +1,209 @@
+"""How fast a method's meta-step is on this machine, and MAML's beside the same step written in two other forms.
+
+Everything is measured in one run, alternating, so that what else the machine does falls on all alike.
+"""
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from data_generators.episode import Episode
+from data_generators.image_classes import ImageClasses, ImageTasks
+from maml import inner_loop, losses
+from maml.benchmarks import machine
+from maml.meta_training import Trainer
+from maml.method import Problem
+from maml.methods.card import Episodes
+from maml.networks import Network
+from maml.runs.settings import Settings, resolve
+from maml.runs.problems import input_shape_of, problem_of
+
+DATASOURCES = ("omniglot", "miniimagenet")
+# To show that rate and memory don't depend on M.
+META_BATCHES = {"omniglot": (8, 16, 32, 64, 128, 256), "miniimagenet": (2, 4, 8, 16, 32)}
+# Of the random data that stands in for the data source: training classes and images of each.
+RANDOM_DATA = {"omniglot": (1100, 20), "miniimagenet": (64, 30)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A 5-way 1-shot meta-step to measure, with a method's preset."""
+
+    settings: Settings
+
+    @property
+    def shape(self):
+        """(H, W, C)."""
+        return input_shape_of(self.settings)
+
+    @property
+    def problem(self):
+        return problem_of(self.settings)
+
+    @property
+    def episodes(self) -> Episodes:
+        return self.settings.card.episodes(self.settings.task, self.settings.own)
+
+    def method(self):
+        return self.settings.card.build(self.settings.own, self.problem)
+
+    def step(self, method, tasks_per_chunk=None, jit=None):
+        """A compiled meta-update by a method on the preset's network, in chunks as the preset has them or as given."""
+        engine, training = self.settings.engine, self.settings.training
+        trainer = Trainer(self.method().init(0), training.meta_lr, training.optimizer)
+        jit = engine.jit if jit is None else jit
+        return trainer.compile(method, tasks_per_chunk or engine.tasks_per_chunk, jit)
+
+    def draw(self):
+        """A function that draws a meta-batch of so many tasks from random one-bit images, as training draws them."""
+        (num_classes, per_class), rng = RANDOM_DATA[self.settings.task.datasource], np.random.default_rng(0)
+        shape = (num_classes * per_class, *self.shape)
+        images = 255 * (rng.integers(10, size=shape, dtype=np.uint8) == 0).astype(np.uint8)
+        offsets = np.arange(0, len(images) + 1, per_class)
+        classes = ImageClasses(images, offsets, tuple(map(str, range(num_classes))))
+        rotate = not self.settings.task.photographs
+        tasks, steps, of = ImageTasks({"train": classes}, 5, rotate), itertools.count(), self.episodes
+        return lambda num_tasks: tasks.sample(
+            "train", 0, next(steps), num_tasks, of.num_shots, of.num_queries, min(of.num_ways, num_classes), of.shuffled
+        )
+
+    def flops(self, num_tasks):
+        """Floating-point operations (2 a multiply-add) of the convolutions' products in one of MAML's meta-gradients.
+
+        Counted in passes, one product of patches and kernel each. Query set: forward 1, its gradient 2. Support set, for
+        each inner step: forward 1, its gradient 2, and 6 to differentiate that gradient: 2 products for each of its two,
+        and 2 more from its forward. The first layer has no gradient for its input: 2 instead of 3, 4 instead of 9.
+        """
+        network, own, of = self.settings.network, self.settings.own, self.episodes
+        total, (size, _, channels) = 0, self.shape
+        for layer in range(4):
+            outputs = size if network.max_pool else -(-size // 2)
+            one_image = 2 * outputs**2 * 9 * channels * network.num_filters
+            support, query = (4, 2) if layer == 0 else (9, 3)
+            total += one_image * of.num_ways * (own.num_updates * support + of.num_queries * query)
+            size, channels = size // 2 if network.max_pool else outputs, network.num_filters
+        return total * num_tasks
+
+    # The same step in other forms
+
+    def forward_of_one_task(self, weights, x):
+        """The same network for one task, as one would write it: x [n, H, W, C] -> logits [n, 5]."""
+        pool = self.settings.network.max_pool
+        for i in range(1, 5):
+            x = tf.nn.conv2d(x, weights[f"conv{i}"], 1 if pool else 2, "SAME") + weights[f"b{i}"]
+            centred = x - tf.reduce_mean(x, [0, 1, 2])
+            scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), [0, 1, 2]) + 1e-3)
+            x = tf.nn.relu(centred * scale + weights[f"beta{i - 1}"])
+            x = tf.nn.max_pool2d(x, 2, 2, "VALID") if pool else x
+        x = tf.reshape(x, [x.shape[0], -1]) if self.settings.task.photographs else tf.reduce_mean(x, [1, 2])
+        return tf.matmul(x, weights["w5"]) + weights["b5"]
+
+    def method_of(self, forward):
+        """MAML on a network with this forward."""
+        problem = Problem(self.shape, 5, lambda _: Network(None, forward), None, losses.cross_entropy, losses.accuracy)
+        return self.settings.card.build(self.settings.own, problem)
+
+    def adapter_step(self):
+        """Through the adapter for networks of a single task. Not compiled: XLA has no fast convolution here."""
+        method = self.method_of(inner_loop.single_task(self.forward_of_one_task))
+        return self.step(method, tasks_per_chunk=self.settings.training.num_tasks, jit=False)
+
+    def whole_task_step(self):
+        """With `tf.map_fn` around each task's whole adaptation, as the authors wrote it for TensorFlow 1."""
+
+        def forward(weights, x):
+            return self.forward_of_one_task({name: w[0] for name, w in weights.items()}, x[0])[None]
+
+        one, num_tasks = self.method_of(forward), self.settings.training.num_tasks
+
+        def objective(theta, episode, progress):
+            def task_loss(task):
+                return one.objective(theta, Episode(*(t[None] for t in task)), progress)["loss"][0]
+
+            losses = tf.map_fn(task_loss, episode, fn_output_signature=tf.float32, parallel_iterations=num_tasks)
+            return {"loss": losses}
+
+        return self.step(one._replace(objective=objective), tasks_per_chunk=num_tasks, jit=False)
+
+
+def main(datasource, method="maml"):
+    """Prints meta-iterations a second; of MAML in two other forms too, the flatness, and the arithmetic."""
+    case = Case(resolve(datasource, method))
+    print(_headline(case))
+    started, draw, num_tasks = time.perf_counter(), case.draw(), case.settings.training.num_tasks
+    step = case.step(case.method())
+    step(draw(num_tasks))
+    print(f"first iteration {time.perf_counter() - started:.1f} s after the start of the trainer, compilation included")
+
+    rates, matmul = machine.alternate(_contenders(case, step, draw))
+    for name, rate in rates.items():
+        print(f"{rate:8.2f} meta-iterations/s  {name}")
+    fast, *slow = rates.values()
+    if slow:
+        print(f"ratio to the adapter {fast / slow[0]:.2f}, to the authors' form {fast / slow[1]:.2f}")
+        _print_arithmetic(case.flops(num_tasks), fast, matmul)
+    sampling = 1 / machine.calls_a_second(lambda: draw(num_tasks))
+    print(f"drawing the tasks takes {1000 * sampling:.2f} ms, {100 * sampling * fast:.1f} % of a meta-iteration")
+    if slow:
+        print("meta-batch   tasks/s   peak memory, MiB (a process each)")
+        for size in META_BATCHES[datasource]:
+            tasks, memory = _in_a_process(datasource, size)
+            print(f"{size:10d} {tasks:9.1f} {memory:10.0f}")
+
+
+def _headline(case):
+    """'Omniglot, 5-way 1-shot: MAML, 32 tasks, …': what is measured."""
+    settings, of = case.settings, case.episodes
+    ways = "" if of.num_ways == 5 else f"{of.num_ways} ways in training, "
+    steps = ""
+    if settings.method == "maml":
+        steps = f"{settings.own.num_updates} inner step{'s' * (settings.own.num_updates > 1)}, "
+    return (
+        f"{settings.title}: {settings.card.title}, {settings.training.num_tasks} tasks, {settings.network.num_filters} "
+        f"filters, {ways}{steps}{of.num_queries} quer{'y' if of.num_queries == 1 else 'ies'} a class, random images; "
+        f"{os.cpu_count()} cores"
+    )
+
+
+def _contenders(case, step, draw):
+    """{form: a function that makes one meta-update in it}: of MAML the two others beside the library's."""
+    engine, num_tasks = case.settings.engine, case.settings.training.num_tasks
+    form = f"chunks of {engine.tasks_per_chunk}, " + ("XLA" if engine.jit else "TensorFlow's own kernels")
+    steps = {form: step}
+    if case.settings.method == "maml":
+        steps["single-task adapter, tf.map_fn and conv2d"] = case.adapter_step()
+        steps["the authors' form: tf.map_fn over whole tasks, conv2d"] = case.whole_task_step()
+    return {name: lambda one=one: one(draw(num_tasks)) for name, one in steps.items()}
+
+
+def _print_arithmetic(flops, rate, matmul):
+    print(
+        f"one meta-iteration is {flops / 1e9:.1f} GFLOP of matrix products: {rate * flops / 1e9:.0f} GFLOP/s, "
+        f"{100 * rate * flops / matmul:.0f} % of the {matmul / 1e9:.0f} GFLOP/s this machine reaches on "
+        f"{machine.MATRIX} x {machine.MATRIX} matrices"
+    )
+
+
+def _in_a_process(datasource, size):
+    """(tasks/s, peak memory in MiB) of a fresh process that runs the meta-step with `size` tasks."""
+    command = [sys.executable, "-m", "maml.benchmarks.meta_step", datasource, str(size)]
+    tasks, memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(tasks), float(memory)
+
+
+def _measure_size(case, size):
+    step, draw = case.step(case.method()), case.draw()
+    step(draw(size))
+    rate = statistics.median(machine.calls_a_second(lambda: step(draw(size))) for _ in range(3))
+    return rate * size, machine.peak_memory()
+
+
+if __name__ == "__main__":
+    print(*_measure_size(Case(resolve(sys.argv[1])), int(sys.argv[2])))

@@ -1,0 +1,41 @@
+"""What methods that learn a task by gradient steps share: a state that is each task's own copy of the weights."""
+
+import tensorflow as tf
+
+from maml import inner_loop
+from maml.method import num_shots
+from maml.networks import is_adapted as is_adapted_by_maml
+
+
+def start(theta, support_x, support_y):
+    """θ_i = θ for each of the M tasks: the state before the first step."""
+    return inner_loop.per_task(theta, support_x.shape[0])
+
+
+def gradient_step(problem, network, inner_lr, first_order=False, is_adapted=is_adapted_by_maml):
+    """A Method's `step`: θ_i ← θ_i − α ∇ L_i(θ_i) on the support set (algorithm 1, line 6).
+
+    inner_lr: α, or a function of the state, for rates that are in it. Others as in `inner_loop.inner_update`.
+    """
+    own_lr = inner_lr
+
+    def step(state, support_x, support_y, inner_lr=None):
+        def task_loss(weights):
+            return problem.loss(network.forward(weights, support_x), support_y, num_shots(support_y))
+
+        rate = inner_lr if inner_lr is not None else own_lr(state) if callable(own_lr) else own_lr
+        return inner_loop.inner_update(task_loss, state, rate, first_order, is_adapted)[0]
+
+    return step
+
+
+def prediction(forward):
+    """A Method's `predict` by a network's `forward` (see `networks.Network`)."""
+
+    def predict(state, x, reference=None):
+        if reference is None:
+            return forward(state, x)
+        num_reference = reference.shape[1]
+        return forward(state, tf.concat([reference, x], 1), num_reference=num_reference)[:, num_reference:]
+
+    return predict

@@ -1,0 +1,132 @@
+"""The published results on the methods' cards, and which runs stand beside them.
+
+Runs are found by what their summaries say: task, method, settings. A name of a folder is never read.
+"""
+
+from collections.abc import Iterable
+
+from data_generators import sources
+from maml import methods
+from maml.methods.card import Published, Task, keys
+from maml.reports.summaries import Evaluation, Summary
+from maml.reports.tables import Result
+
+TOGETHER, ALONE = "queries together", "one query at a time"
+
+
+def cells(dataset: str | None = None, measured_here: bool = True) -> list[tuple[str, Published]]:
+    """(method, cell) of the published results, on one data set or all.
+
+    measured_here: False for those that MAML's paper compares with, and that have no command.
+    """
+    return [
+        (name, cell)
+        for name in methods.names()
+        for cell in methods.get(name).published
+        if cell.measured_here == measured_here and dataset in (None, cell.dataset)
+    ]
+
+
+def datasets() -> list[str]:
+    """The data sets with published results, in the order in which MAML and the other methods have them."""
+    return list(dict.fromkeys(cell.dataset for _, cell in cells()))
+
+
+def by_dataset() -> list[tuple[str, Published]]:
+    """All `cells`, data set by data set."""
+    order = datasets()
+    return sorted(cells(), key=lambda pair: order.index(pair[1].dataset))
+
+
+def is_papers(name: str) -> bool:
+    """Whether a method is of MAML's paper: MAML, and what was trained there to compare it with."""
+    return methods.get(name).paper == methods.get("maml").paper
+
+
+def trained_shots(cell: Published) -> int:
+    """K of the training behind a cell; where any will do, that of the test."""
+    return cell.trained_shots or cell.num_shots
+
+
+def normalisation(name: str, cell: Published) -> str:
+    """TOGETHER or ALONE: how the queries were normalised for a published result."""
+    return cell.normalisation or methods.get(name).normalisation
+
+
+def standing_beside(name: str, cell: Published, runs: Iterable[Summary]) -> list[Result]:
+    """The runs of a method by a cell's settings on its task, each with its test of the cell's K and steps."""
+    variants = [cell.variant, *({**cell.variant, **other} for other in cell.also)]
+    task = (name, cell.dataset, cell.num_classes)
+    found = [run for run in runs if (run.method, run.dataset, run.num_classes) == task and run.variant in variants]
+    if cell.trained_shots != 0:  # 0: the training doesn't depend on it
+        found = [run for run in found if run.num_shots == trained_shots(cell)]
+    tests = [Result(run, run.tested_with(cell.num_shots)) for run in found]
+    return [result for result in tests if result.evaluation is not None and _is_read_as(result.evaluation, cell)]
+
+
+def _is_read_as(evaluation, cell):
+    return evaluation.step in cell.values and max(cell.values) < len(evaluation.values)
+
+
+def all_beside(runs: Iterable[Summary]) -> list[Summary]:
+    """The runs that stand beside something published, in the order of what is."""
+    return [result.run for name, cell in cells() for result in standing_beside(name, cell, runs)]
+
+
+def both_ways(group: list[Result]) -> tuple[list[Result], list[Result]]:
+    """(queries together, one query at a time): the results of a group, and the tests like them but for that."""
+    other = [Result(run, twin) for run, evaluation in group if (twin := _twin(run, evaluation))]
+    return (other, group) if group[0].evaluation.transductive is False else (group, other)
+
+
+def _twin(run, evaluation):
+    """The evaluation that differs only in whether a query sees the others of its task, or None."""
+    alike = (other for other in run.evaluations if how_tested(other) == how_tested(evaluation))
+    return next((other for other in alike if other.transductive != evaluation.transductive), None)
+
+
+def how_tested(evaluation: Evaluation) -> tuple:
+    """What two tests of a run have in common that differ only in whether a query sees the others of its task."""
+    names = ("split", "shots", "queries", "inner_lr", "checkpoint", "iteration", "tasks")
+    return tuple(getattr(evaluation, name) for name in names)
+
+
+# As text
+
+
+def size(cell: Published) -> str:
+    """'5-way 1-shot' or '5 points'; of a classifier that was trained with another K, with that."""
+    if cell.num_classes is None:
+        return f"{cell.num_shots} points"
+    other = trained_shots(cell) != cell.num_shots
+    return f"{cell.num_classes}-way {cell.num_shots}-shot" + f", trained with {cell.trained_shots}" * other
+
+
+def method_title(name: str, cell: Published) -> str:
+    """The method's title, or the row that the cell has in its paper."""
+    return cell.label or methods.get(name).title
+
+
+def title(name: str, cell: Published) -> str:
+    """'Omniglot, 5-way 1-shot: MAML'."""
+    return f"{sources.title(cell.dataset)}, {size(cell)}: {method_title(name, cell)}"
+
+
+def variant(name: str, cell: Published) -> list[str]:
+    """The flags of the settings in which a cell's run differs from the method's preset: ['--conv=False']."""
+    return _flags(name, cell.variant)
+
+
+def command(name: str, cell: Published) -> str:
+    """The command that runs the training behind a cell."""
+    given = {"datasource": cell.dataset} | ({} if name == "maml" else {"method": name})
+    given |= {} if cell.num_classes in (None, Task.num_classes) else {"num_classes": cell.num_classes}
+    usual = 10 if cell.num_classes is None else Task.num_shots  # as runs.settings.resolve
+    given |= {} if trained_shots(cell) == usual else {"num_shots": trained_shots(cell)}
+    return " ".join(["python main.py", *_flags(name, given), *variant(name, cell)])
+
+
+def _flags(name, given):
+    """['--stop_grad', '--conv=False'] of {field: value}."""
+    flags = keys(Task) | keys(methods.get(name).Settings)
+    return [f"--{flags.get(field, field)}" + ("" if value is True else f"={value}") for field, value in given.items()]

@@ -1,0 +1,369 @@
+"""The tables of the page: what the paper says beside ours, a table for each data set, and what else was run."""
+
+from collections.abc import Iterable
+from statistics import fmean
+
+from data_generators import sources
+from maml import methods
+from maml.methods.card import Task
+from maml.reports.cells import (
+    ALONE,
+    TOGETHER,
+    all_beside,
+    both_ways,
+    by_dataset,
+    cells,
+    command,
+    datasets,
+    how_tested,
+    is_papers,
+    method_title,
+    normalisation,
+    size,
+    standing_beside,
+    title,
+    trained_shots,
+    variant,
+)
+from maml.reports.summaries import Summary
+from maml.reports.tables import (
+    BETWEEN_SEEDS,
+    Result,
+    Row,
+    about,
+    between_seeds,
+    bold,
+    groups,
+    iterations,
+    longest,
+    mean,
+    number,
+    quoted,
+    table,
+    with_checkpoint,
+)
+
+STAND_IN = """The paper's experiments on other photographs in the format of its own: comparable with each other, not
+with the published numbers. Tiny ImageNet's are 64×64 pixels, 500 or 300 a class, and most of its classes are others.
+"""
+
+
+# The opening table
+
+
+def beside_ours(runs: Iterable[Summary]) -> list[Row]:
+    """A Row for each published result of MAML's paper, run or not."""
+    return [beside(name, cell, runs) for name, cell in by_dataset() if is_papers(name)]
+
+
+def beside(name, cell, runs) -> Row:
+    """The Row of a published result, and beside it the seeds with the longest training."""
+    steps = f", after {', '.join(map(str, cell.values))} steps" if len(cell.values) > 1 else ""
+    text = f"{sources.title(cell.dataset)}, {size(cell)}{steps}: {method_title(name, cell)}"
+    text += f", {ALONE}" if normalisation(name, cell) == ALONE else ""
+    group = longest(_in_its_column(name, cell, standing_beside(name, cell, runs)))
+    if not group:
+        return Row(text, str(cell), spread=cell.error_is)
+    return Row(text, str(cell), *_measured(group, cell), **about(group), front=True)
+
+
+def _in_its_column(name, cell, results):
+    """The results of tests in which queries were normalised as for the published one."""
+    if cell.unit != "accuracy" or not results:
+        return results
+    alone = normalisation(name, cell) == ALONE
+    return [test for result in results for test in both_ways([result])[alone]]
+
+
+def _measured(group, cell):
+    """(numbers, what their ± are): what a group of seeds has at the steps that are published."""
+    if cell.unit == "accuracy":
+        return bold(mean(group), not group[0].is_short), group[0].evaluation.error_is
+    numbers = [_over_seeds(group, step) for step in cell.values]
+    texts = [bold(number(value, cell.unit, error), not group[0].is_short) for value, error in numbers]
+    return ", ".join(texts), _spread(group)
+
+
+def _over_seeds(group, step):
+    """(mean over seeds after a step, its ±): what `_spread` says."""
+    tests = [evaluation for _, evaluation in group]
+    error = between_seeds([test.values[step] for test in tests])
+    return fmean(test.values[step] for test in tests), tests[0].errors[step] if error is None else error
+
+
+def _spread(group):
+    return BETWEEN_SEEDS if len(group) > 1 else group[0].evaluation.error_is
+
+
+# A table for each data set
+
+
+def section(dataset: str, runs: Iterable[Summary]) -> str:
+    """The heading of a data set, its methods published and measured, and what its paper compares with."""
+    of_dataset = cells(dataset)
+    tables = _images(of_dataset, runs) if _is_classified(of_dataset) else _regression(dataset, of_dataset, runs)
+    return f"\n## {sources.title(dataset)}\n{tables}{_differences(of_dataset)}{_context(dataset)}"
+
+
+def _is_classified(of_dataset):
+    return any(cell.num_classes is not None for _, cell in of_dataset)
+
+
+_MEASURED = [f"{way}, measured ± 95 % interval over tasks" for way in (TOGETHER, ALONE)]
+_HOW = ["tasks", "queries", "step", "iterations (checkpoint)", "seeds, each ± 95 % interval over tasks"]
+
+
+def _images(of_dataset, runs):
+    """Rows of every method: one for each experiment, or one for each length of training it was run with."""
+    rows, unused = [], []
+    for name, published in _experiments(of_dataset):
+        cell = published[0]
+        found = groups(standing_beside(name, cell, runs))
+        if not found and cell.variant and not is_papers(name):
+            unused.append((name, cell))
+            continue
+        first = [method_title(name, cell), f"{size(cell)}<br>`{command(name, cell)}`"]
+        rows += [[*first, *_both_published(name, published, group)] for group in found or [[]]]
+    head = ["method", "experiment"]
+    for way, measured in zip((TOGETHER, ALONE), _MEASURED, strict=True):
+        head += [f"{way}, published", measured]
+    return f"\n{table([*head, 'published ± are', *_HOW], rows)}{_unused(unused)}"
+
+
+def _experiments(of_dataset):
+    """[(method, cells)] of the same task and settings, which differ in how queries were normalised."""
+    found = {}
+    for name, cell in of_dataset:
+        experiment = (name, cell.num_classes, cell.num_shots, cell.trained_shots, cell.label, str(cell.variant))
+        found.setdefault(experiment, (name, []))[1].append(cell)
+    return list(found.values())
+
+
+def _both_published(name, published, group):
+    """The cells of a row: published and measured both ways, what the published ± are, and how it was made."""
+    printed = {normalisation(name, cell): str(cell) for cell in published}
+    (together, alone), made = _result(group)
+    spreads = dict.fromkeys(cell.error_is for cell in published if any(cell.errors.values()))
+    both = [printed.get(TOGETHER, ""), together, printed.get(ALONE, ""), alone]
+    return [*both, ", ".join(spreads), *made]
+
+
+def _result(group):
+    """([queries together, one query at a time], the cells of _HOW) of one group; an empty one was not run."""
+    if not group:
+        return ["not run", "not run"], [""] * len(_HOW)
+    first, test = group[0], group[0].evaluation
+    ways = [bold(mean(results), not first.is_short) for results in both_ways(group)]
+    made = with_checkpoint(first) if len(group) == 1 else iterations(first)
+    return ways, [f"{test.tasks:,}", _number(test.queries), str(test.step), made, _each_seed(group)]
+
+
+def _number(value):
+    return "" if value is None else f"{value:g}"
+
+
+def _each_seed(group):
+    """'1', or of several seeds each with its result."""
+    if len(group) == 1:
+        return str(group[0].run.seed)
+    return "<br>".join(
+        f"{run.seed}: {number(test.value, run.unit, test.error)}, {test.checkpoint} {test.iteration:,}"
+        for run, test in group
+    )
+
+
+def _unused(unused):
+    """The table of results that other papers have of other settings than their best, and that were not run here."""
+    if not unused:
+        return ""
+    sizes = {_task(cell): f"{cell.num_classes}-way {cell.num_shots}-shot" for _, cell in unused}
+    rows = {}
+    for name, cell in unused:
+        flags = " ".join(variant(name, cell))
+        first = f"{method_title(name, cell)}, trained with K = {trained_shots(cell)}: `{flags}`"
+        rows.setdefault(first, {})[_task(cell)] = str(cell)
+    lines = [[first, *(row.get(task, "–") for task in sorted(sizes))] for first, row in rows.items()]
+    head = "published with other settings ± 95 % interval over tasks, not run"
+    return "\n" + table([head, *(sizes[task] for task in sorted(sizes))], lines)
+
+
+def _task(cell):
+    return cell.num_classes, cell.num_shots
+
+
+def _regression(dataset, of_dataset, runs):
+    """Rows of every method and K at test: the error after the steps that are published."""
+    steps = sorted({step for _, cell in of_dataset for step in cell.values})
+    runs = _in_regression_table(dataset, of_dataset, runs)
+    rows = []
+    for name in methods.names():
+        of_method = [cell for other, cell in of_dataset if other == name]
+        rows += _regression_rows(name, of_method, [run for run in runs if run.method == name], steps)
+    head = ["method", "K at test"]
+    for step in steps:
+        head += [_steps(step), "published"]
+    commands = {command(name, cell): name for name, cell in of_dataset}
+    unpublished = {run.method for run in runs} - {*commands.values()}
+    commands |= {f"python main.py --datasource={dataset} --method={name}": name for name in sorted(unpublished)}
+    lines = "".join(f"- {methods.get(name).title}: `{text}`\n" for text, name in commands.items())
+    head += ["the ± are", "tasks", "iterations", "seeds"]
+    explanation = "Mean squared error on test tasks after so many inner steps, the mean over seeds."
+    return f"\n{explanation}\n\n{table(head, rows)}\n{lines}"
+
+
+def _in_regression_table(dataset, of_dataset, runs):
+    """The runs of any method on a data set by its usual settings, with a K of the published trainings."""
+    trained_with = {trained_shots(cell) for _, cell in of_dataset}
+    mine = [run for run in runs if run.dataset == dataset and run.num_shots in trained_with and not run.variant]
+    return [run for run in mine if any(evaluation.split == "test" for evaluation in run.evaluations)]
+
+
+def _steps(step):
+    return f"{step} step{'s' * (step != 1)}"
+
+
+def _regression_rows(name, of_method, runs, steps):
+    published = {cell.num_shots: cell for cell in of_method}
+    shots = sorted({*published, *(test.shots for run in runs for test in run.evaluations if test.split == "test")})
+    for k in shots:
+        tests = [Result(run, evaluation) for run in runs if (evaluation := run.tested_with(k))]
+        for group in groups(tests) or [[]]:
+            yield _regression_row(name, k, published.get(k), group, steps)
+
+
+def _regression_row(name, shots, cell, group, steps):
+    row = [methods.get(name).title, str(shots)]
+    for step in steps:
+        row += [_error_after(group, step), cell.number(step) if cell and step in cell.values else "–"]
+    if not group:
+        return [*row, "", "", "", ""]
+    made = about(group)
+    return [*row, _spread(group), made["tasks"], made["iterations"], _seeds_after(group, steps)]
+
+
+def _error_after(group, step):
+    """'**0.694** ± 0.055', or 'not run'; '–' for a step that was not taken."""
+    if not group:
+        return "not run"
+    if step >= len(group[0].evaluation.values):
+        return "–"
+    value, error = _over_seeds(group, step)
+    return f"{bold(number(value, 'mse'), not group[0].is_short)} ± {number(error, 'mse')}"
+
+
+def _seeds_after(group, steps):
+    """'1: 0.697, 0.400, 0.352', a line for each of several seeds."""
+    if len(group) == 1:
+        return str(group[0].run.seed)
+    taken = [step for step in steps if step < len(group[0].evaluation.values)]
+    lines = [(run.seed, [number(test.values[step], "mse") for step in taken]) for run, test in group]
+    return "<br>".join(f"{seed}: {', '.join(values)}" for seed, values in lines)
+
+
+def _differences(of_dataset):
+    """A line for each method that differs from its paper."""
+    cards = [methods.get(name) for name in dict.fromkeys(name for name, _ in of_dataset)]
+    notes = "".join(f"- {card.title}: {card.differs}\n" for card in cards if card.differs)
+    return f"\nWhat differs from a method's own paper:\n\n{notes}" if notes else ""
+
+
+def _context(dataset):
+    """The table of what [P] compares with on a data set: a row a method, a column a task or a step."""
+    of_dataset = [cell for _, cell in cells(dataset, measured_here=False)]
+    if not of_dataset:
+        return ""
+    if of_dataset[0].num_classes is None:
+        steps = sorted({step for cell in of_dataset for step in cell.values})
+        rows = [[cell.label, *(cell.number(step) for step in steps)] for cell in of_dataset]
+        head = f"other methods, as published in [P], {size(of_dataset[0])}"
+        return "\n" + table([head, *map(_steps, steps)], rows)
+    sizes = {_task(cell): size(cell) for cell in of_dataset}
+    rows = []
+    for label in dict.fromkeys(cell.label for cell in of_dataset):
+        values = {_task(cell): str(cell) for cell in of_dataset if cell.label == label}
+        rows.append([label, *(values.get(task, "–") for task in sorted(sizes))])
+    head = "other methods, as published in [P] ± 95 % interval over tasks"
+    return "\n" + table([head, *(sizes[task] for task in sorted(sizes))], rows)
+
+
+# What no published number stands beside
+
+
+def unpublished_runs(runs: Iterable[Summary]) -> str:
+    """Sections of the runs that are in no table of a data set: stand-ins, and others."""
+    shown = {run.folder for run in all_beside(runs)}
+    for dataset in datasets():
+        if not _is_classified(cells(dataset)):
+            shown |= {run.folder for run in _in_regression_table(dataset, cells(dataset), runs)}
+    others = [run for run in runs if run.folder not in shown]
+    text = ""
+    for source in dict.fromkeys(sources.stands_in_for(run.dataset) for run in others if is_stand_in(run)):
+        mine = [run for run in others if sources.stands_in_for(run.dataset) == source]
+        text += _unpublished(f"In place of {sources.title(source)}", STAND_IN, mine)
+    rest = [run for run in others if not is_stand_in(run)]
+    return text + _unpublished("Other runs", "No published number stands beside these.\n", rest)
+
+
+def is_stand_in(run: Summary) -> bool:
+    """Whether its images stand in for those of a paper."""
+    return sources.stands_in_for(run.dataset) is not None
+
+
+def _unpublished(heading, explanation, runs):
+    """A section of runs; empty if there are none."""
+    if not runs:
+        return ""
+    rows = []
+    for group in groups(quoted(runs)):
+        run, test = group[0]
+        ways, made = _result(group)
+        rows.append([f"{run.title}, {test.split}<br>`{run.command}`", *ways, *made])
+    return f"\n## {heading}\n\n{explanation}\n{table(['experiment, split', *_MEASURED, *_HOW], rows)}"
+
+
+def tested_otherwise(runs: Iterable[Summary]) -> str:
+    """What the same classifiers give when tested otherwise: other queries, shots, splits, checkpoints, step sizes."""
+    rows = [row for run in runs if run.unit == "accuracy" for row in _other_tests(run)]
+    head = ["run", "split", "K", "queries", "α", "checkpoint", "tasks", "step", *_MEASURED]
+    return f"\n## The same networks, tested otherwise\n\n{table(head, rows)}" if rows else ""
+
+
+def _other_tests(run):
+    """A row for each way of testing but the headline's."""
+    shown = {how_tested(run.quoted)}
+    for entry in sorted(run.evaluations, key=lambda entry: entry.transductive is False):
+        if how_tested(entry) in shown:
+            continue
+        shown.add(how_tested(entry))
+        rate, checkpoint = _number(entry.inner_lr), f"{entry.checkpoint}: {entry.iteration:,}"
+        tested = [entry.split, str(entry.shots), _number(entry.queries), rate, checkpoint]
+        ways = [mean(results) for results in both_ways([Result(run, entry)])]
+        yield [f"{run.title}, seed {run.seed}", *tested, f"{entry.tasks:,}", str(entry.step), *ways]
+
+
+# Settings
+
+
+def settings(more: Iterable[list[str]]) -> str:
+    """The settings of every published result that has a command, and what other packages have; a row a command."""
+    found = {}
+    for name, cell in by_dataset():
+        if is_papers(name) or not cell.variant:
+            found.setdefault(command(name, cell), []).append((name, cell))
+    rows = [[_titles(pairs), f"`{text}`", _values(*pairs[0])] for text, pairs in found.items()]
+    head = ["experiment", "command", "settings, by their names in the code"]
+    return f"\n## Settings of the published results\n\n{table(head, [*rows, *more])}"
+
+
+def _titles(pairs):
+    """'Omniglot, 5-way 1-shot: MAML'; of several results of one training, a line each."""
+    return "<br>".join(dict.fromkeys(title(name, cell) for name, cell in pairs))
+
+
+_ENGINE = ("tasks_per_chunk", "iterations_per_call", "jit")  # settings of a preset that change no result
+
+
+def _values(name, cell):
+    task = Task(cell.dataset, num_classes=cell.num_classes or Task.num_classes, num_shots=trained_shots(cell))
+    values = {**methods.get(name).preset(task), **cell.variant}
+    return ", ".join(f"{field} {value}" for field, value in values.items() if field not in _ENGINE)

@@ -1,0 +1,136 @@
+"""results/README.md: what was measured beside what was published, rebuilt from the run folders.
+
+Nothing here is a result: a cell is filled only by a run's summary.json, so the text follows from the folders and stays
+the same until they change.
+"""
+
+from itertools import chain
+from pathlib import Path
+
+from data_generators.errors import UserError
+from maml.reports import comparison, summaries
+from maml.reports.cells import all_beside, by_dataset, datasets, is_papers
+from maml.reports.tables import Row, about, bold, figures, how, link, longest, mean, quoted, table
+from maml.runs import files
+
+PROJECT = Path(__file__).resolve().parents[2]
+MARKS = ("<!-- results -->", "<!-- /results -->")  # what is between them in the project's README is rewritten
+FRONT_ROWS = 26  # of the table there: with its head and a line for what is left out, less than a screen
+FIGURES = ("figure_2.png", "figure_3.png", "adaptation_curve.png", "learning_curve.png")
+
+HEAD = """# Results
+
+[P] is Finn, Abbeel, Levine 2017, arXiv 1703.03400v3. `python main.py --report` rebuilds this page from the run folders
+beside it. A cell without a run says "not run". What is bold was trained for as long as in the paper; a shorter training
+says how long it was. Where a row has several seeds, the number is their mean.
+
+## The paper beside ours
+
+"""
+
+NOTES = """
+Below, "queries" are those of each class in a task. "step" is the number of inner steps after which it is read. "queries
+together" is how [P] tests: batch norm uses the statistics of all queries of a task together. "one query at a time"
+normalises each query by itself, with the statistics of the support set. A published number stands in the column of the
+way in which its paper tests. Of several seeds the interval is the mean of theirs, and each seed is listed.
+"""
+
+
+def rebuild(results_dir, out="README.md", parts=()):
+    """Rewrites results_dir/out from the summaries of the run folders results_dir/*/seed_*; returns its path.
+
+    deviations.md in results_dir, if there, is included word for word. If results_dir is the project's own, the short
+    table in the project's README is rewritten too.
+
+    parts: other packages' parts of the page. Each has
+        KIND: the kind of the summaries that are its;
+        check(summary): raises UserError for one that its tables can't take;
+        beside(summaries): a list of `tables.Row`, for the opening table, one for each published result, run or not;
+        section(summaries, base): a text, its tables, that begins with a heading "\\n## …";
+        pictures(summaries, base): a text, its figures, see `tables.figures`;
+        settings(): rows [experiment, command, settings] of the last table.
+
+    UserError if results_dir is no folder, or naming a file in it that is damaged.
+    """
+    base = Path(results_dir)
+    if not base.is_dir():
+        raise UserError(f"{base}: expected a folder of runs, found none")
+    everything = summaries.load_all(base)
+    runs = [run for run in everything if run.kind == "supervised"]
+    others = [(part, [run for run in everything if run.kind == part.KIND]) for part in parts]
+    for part, theirs in others:
+        for run in theirs:
+            part.check(run)
+    rows = [*comparison.beside_ours(runs), *chain.from_iterable(part.beside(theirs) for part, theirs in others)]
+    ledger = base / "deviations.md"
+    text = "".join([
+        HEAD + _opening(rows) + NOTES,
+        *(comparison.section(dataset, runs) for dataset in datasets()),
+        *(part.section(theirs, base) for part, theirs in others),
+        comparison.unpublished_runs(runs) + comparison.tested_otherwise(runs),
+        _pictures(runs, others, base),
+        "\n" + files.read_text(ledger) if ledger.exists() else "",
+        how(everything, base),
+        comparison.settings(chain.from_iterable(part.settings() for part in parts)),
+    ])  # fmt: skip
+    files.write_bytes(base / out, text.encode())
+    if base.resolve() == PROJECT / "results":
+        _front_page(PROJECT / "README.md", [*rows, *_front_rows(runs)], runs)
+    return base / out
+
+
+def _opening(rows):
+    head = ["experiment", "published", "measured", "the ± are", "tasks", "seeds", "iterations", "time a seed"]
+    return table(head, [list(row[: len(head)]) for row in rows])
+
+
+def _pictures(runs, others, base):
+    text = figures(runs, base, FIGURES, lambda run, kind: f"{run.title}: {kind}")
+    text += "".join(part.pictures(theirs, base) for part, theirs in others)
+    return f"\n## Figures\n{text}" if text else ""
+
+
+# The project's README
+
+
+def _front_rows(runs):
+    """Rows of what isn't in the opening table: stand-ins, and the published results of other papers' methods."""
+    stand_ins = {}
+    for run in runs:
+        if comparison.is_stand_in(run) and run.quoted.split == "test":
+            experiment = (run.dataset, run.num_classes, run.num_shots, run.method, str(sorted(run.variant.items())))
+            stand_ins.setdefault(experiment, []).append(run)
+    others = [comparison.beside(name, cell, runs) for name, cell in by_dataset() if not is_papers(name)]
+    return [*map(_stand_in, stand_ins.values()), *others]
+
+
+def _stand_in(runs):
+    """The Row of those of the runs with the longest training."""
+    group = longest(quoted(runs))
+    run, evaluation = group[0]
+    measured = bold(mean(group), not group[0].is_short)
+    return Row(run.title, "–", measured, evaluation.error_is, **about(group), front=True)
+
+
+def _front_page(page, rows, runs):
+    """Rewrites what stands between the marks in the project's README: one row an experiment that was run."""
+    if not page.exists() or not all(mark in (text := files.read_text(page)) for mark in MARKS):
+        return
+    before, rest = text.split(MARKS[0], 1)
+    _, after = rest.split(MARKS[1], 1)
+    rows = [row for row in rows if row.front and row.is_run]
+    head = ["experiment", "published", "measured", "the ± are", "seeds", "iterations"]
+    lines = [[row.experiment, row.published, row.measured, row.spread, row.seeds, row.iterations] for row in rows]
+    if len(lines) > FRONT_ROWS:
+        lines = [*lines[:FRONT_ROWS], [f"and {len(lines) - FRONT_ROWS} more", *[""] * (len(head) - 1)]]
+    picture = _front_picture(page.parent, runs)
+    files.write_bytes(page, f"{before}{MARKS[0]}\n{table(head, lines)}{picture}{MARKS[1]}{after}".encode())
+
+
+def _front_picture(base, runs):
+    """The adaptation curve of the first classifier that stands beside a published number by its usual settings."""
+    for run in all_beside(runs):
+        path = run.folder / "adaptation_curve.png"
+        if run.unit == "accuracy" and not run.variant and path.exists():
+            return f"\n![accuracy against inner steps]({link(path.resolve(), base)})\n"
+    return ""

@@ -1,0 +1,186 @@
+"""Tables of results: numbers as text, rows of runs that differ in the seed alone, and what stands around them."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import NamedTuple
+from urllib.parse import quote
+
+from maml.reports.summaries import CHOSEN, Evaluation, Summary
+
+BETWEEN_SEEDS = "standard deviation between seeds"
+
+
+class Row(NamedTuple):
+    """A line of the page's opening table, as texts.
+
+    experiment, published, measured: what is compared; spread: what their ± are. tasks: how many. seeds: which.
+    iterations: of the training. time: of the training of one seed. front: whether the project's README shows it too,
+    where it was run.
+    """
+
+    experiment: str
+    published: str
+    measured: str = "not run"
+    spread: str = ""
+    tasks: str = ""
+    seeds: str = ""
+    iterations: str = ""
+    time: str = ""
+    front: bool = False
+
+    @property
+    def is_run(self):
+        return self.measured != "not run"
+
+
+class Result(NamedTuple):
+    """A run, and the one of its evaluations that is meant."""
+
+    run: Summary
+    evaluation: Evaluation
+
+    @property
+    def trained(self):
+        return self.run.trained_for(self.evaluation)
+
+    @property
+    def is_short(self):
+        """Whether the training was shorter than the paper's."""
+        return self.run.iterations.paper is not None and self.trained < self.run.iterations.paper
+
+
+def quoted(runs: Iterable[Summary]) -> list[Result]:
+    """The runs with their headlines."""
+    return [Result(run, run.quoted) for run in runs]
+
+
+def groups(results: Iterable[Result]) -> list[list[Result]]:
+    """Lists of results that differ in nothing but the seed, the longest training of an experiment first."""
+    found = {}
+    for result in sorted(results, key=lambda result: (result.run.experiment, -result.trained, result.run.seed)):
+        found.setdefault(_all_but_seed(result), []).append(result)
+    return list(found.values())
+
+
+def _all_but_seed(result):
+    """What runs must share for their mean to mean something."""
+    run, evaluation = result
+    task = (run.kind, run.method, run.datasource, run.dataset, run.num_classes, run.num_shots)
+    names = "split", "shots", "queries", "rollouts", "learning_rates", "tasks", "step", "checkpoint", "transductive"
+    protocol = tuple(getattr(evaluation, name) for name in names)
+    return task, json.dumps(run.variant, sort_keys=True), result.trained, protocol
+
+
+def longest(results: Iterable[Result]) -> list[Result]:
+    """The group with the longest training, of several the one with the most seeds; empty for none."""
+    return max(groups(results), key=lambda group: (group[0].trained, len(group)), default=[])
+
+
+# Numbers
+
+
+def number(value: float, unit: str, error: float | None = None) -> str:
+    """'99.33 ± 0.32 %', '0.694 ± 0.055' of a squared error, '−40.26 ± 2.11' of a return."""
+    scale, digits, end = {"accuracy": (100, 2, " %"), "mse": (1, 3, ""), "return": (1, 2, "")}[unit]
+    text = f"{scale * value:.{digits}f}" + ("" if error is None else f" ± {scale * error:.{digits}f}") + end
+    return text.replace("-", "−")
+
+
+def bold(text: str, really: bool = True) -> str:
+    return f"**{text}**" if really and text else text
+
+
+def mean(results: list[Result]) -> str:
+    """Mean over seeds of what is read, ± the mean of its errors over tasks; '' for none."""
+    if not results:
+        return ""
+    tests = [evaluation for _, evaluation in results]
+    return number(fmean(test.value for test in tests), results[0].run.unit, fmean(test.error for test in tests))
+
+
+def between_seeds(values: list[float]) -> float | None:
+    """The standard deviation of several values, None of one."""
+    return stdev(values) if len(values) > 1 else None
+
+
+def length(trained: int, paper: int | None) -> str:
+    """'60,000', or '1,000 of 60,000 iterations' of a training that is shorter than the paper's."""
+    return f"{trained:,}" if paper is None or trained >= paper else f"{trained:,} of {paper:,} iterations"
+
+
+def iterations(result: Result) -> str:
+    """`length` of a result's training, bold where it is short."""
+    return bold(length(result.trained, result.run.iterations.paper), result.is_short)
+
+
+def with_checkpoint(result: Result) -> str:
+    """`iterations`, and which checkpoint was tested: '60,000 (best: 36,000)'."""
+    checkpoint, iteration = result.evaluation.checkpoint, result.evaluation.iteration
+    return f"{iterations(result)} ({checkpoint}{f': {iteration:,}' if checkpoint in CHOSEN else ''})"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def about(group: list[Result]) -> dict[str, str]:
+    """The fields of a Row that say how a group came about: tasks, seeds, iterations, time."""
+    counts = sorted({evaluation.tasks for _, evaluation in group})
+    return {
+        "tasks": ", ".join(f"{count:,}" for count in counts),
+        "seeds": ", ".join(str(run.seed) for run, _ in group),
+        "iterations": iterations(group[0]),
+        "time": duration(fmean(run.wall_time_seconds for run, _ in group)),
+    }
+
+
+# Markdown
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def link(path: Path, base: Path) -> str:
+    return quote(path.relative_to(base).as_posix())
+
+
+def figures(runs: Iterable[Summary], base: Path, names: Iterable[str], caption: Callable) -> str:
+    """Those of the figures `names` that the run folders hold, of the lowest seed of each experiment; '' if none.
+
+    caption(run, kind): what stands above, where kind is "learning curve" for learning_curve.png.
+    """
+    seen, text = set(), ""
+    for name in names:
+        for run in runs:
+            path = run.folder / name
+            if path.exists() and (run.experiment, name) not in seen:
+                seen.add((run.experiment, name))
+                kind = name.removesuffix(".png").replace("_", " ")
+                text += f"\n{caption(run, kind)}\n\n![{kind}]({link(path, base)})\n"
+    return text
+
+
+def how(runs: list[Summary], base: Path) -> str:
+    """Commands, wall time and commit of every run, by the machine it was made on."""
+    text = "\n## How the runs were made\n" if runs else ""
+    for machine in sorted({_machine(run) for run in runs}):
+        rows = [_made(run, base) for run in runs if _machine(run) == machine]
+        text += f"\n{machine}\n\n" + table(["run", "command", "wall time", "commit"], rows)
+    return text
+
+
+def _machine(run):
+    return f"{run.hardware}; " + ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items()))
+
+
+def _made(run, base):
+    commit = run.commit[:10] + ("+changes" if "+" in run.commit else "")
+    folder = f"[{run.experiment}, seed {run.seed}]({link(run.folder, base)})"
+    return [folder, f"`{run.command}`", duration(run.wall_time_seconds), commit]

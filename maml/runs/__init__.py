@@ -1,0 +1,1 @@
+"""A run of any method: its settings, its folder, its training, its test."""

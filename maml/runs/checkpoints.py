@@ -1,0 +1,133 @@
+"""Checkpoints that are whole or not there: weights, Adam's moments, iteration, what was best so far, settings.
+
+`tf.train.Checkpoint` writes into a hidden folder beside the others, which is then renamed: <folder>/iteration_00001000.
+TensorFlow stores a checksum with every tensor and verifies it when reading.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from data_generators.errors import UserError
+
+KEEP = 10  # the newest ones, as the authors' Saver(max_to_keep=10); the best one is kept besides
+_NAME = re.compile(r"iteration_(\d{8})")
+
+
+class Best(NamedTuple):
+    """The checkpoint to restore: the best by the run's own score; the latest where it has none."""
+
+
+class Latest(NamedTuple):
+    """The checkpoint to restore: the newest."""
+
+
+class State(tf.Module):
+    """What a checkpoint of a run holds.
+
+    trainer: θ, the optimiser's moments and the iteration.
+    """
+
+    def __init__(self, trainer):
+        super().__init__()
+        self.trainer = trainer
+        self.best_iteration = tf.Variable(-1, dtype=tf.int64)  # by the run's own score; -1 before there is one
+        self.best_score = tf.Variable(-np.inf, dtype=tf.float64)
+        self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training so far, over all starts
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    folder: where they lie.
+    state: anything that `tf.train.Checkpoint` tracks.
+    settings: plain values, written beside each of them.
+    """
+
+    def __init__(self, folder, state, settings):
+        self.folder = Path(folder)
+        self.settings = settings
+        self._checkpoint = tf.train.Checkpoint(state=state)
+
+    def iterations(self) -> list[int]:
+        """The iterations there is a checkpoint of, ascending."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(m[1]) for m in map(_NAME.fullmatch, os.listdir(self.folder)) if m)
+
+    def save(self, iteration, keep=None):
+        """Writes the checkpoint of `iteration`; then drops all but the KEEP newest and iteration `keep`.
+
+        Raises OSError where it can't be written, on a full disk for example; those that are there stay.
+        """
+        target = self._path(iteration)
+        unfinished = self.folder / f".unfinished_{target.name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        try:
+            self._checkpoint.write(str(unfinished / "state"))
+        except tf.errors.OpError as error:
+            reason = error.message.rpartition("; ")[2].split(" [")[0]
+            raise OSError(f"checkpoint {unfinished} can't be written: {reason}") from error
+        (unfinished / "settings.json").write_text(json.dumps(self.settings, indent=2, sort_keys=True) + "\n")
+        for file in unfinished.iterdir():
+            _sync(file)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(unfinished, target)
+        _sync(self.folder)
+        for old in set(self.iterations()[:-KEEP]) - {keep}:
+            shutil.rmtree(self._path(old))
+
+    def restore(self, iteration):
+        """Sets the state to what it was then. Raises UserError where that checkpoint is missing or damaged."""
+        if iteration not in self.iterations():
+            there = ", ".join(map(str, self.iterations())) or "none"
+            raise UserError(f"no checkpoint of iteration {iteration} in {self.folder}; there: {there}")
+        try:
+            self._checkpoint.read(str(self._path(iteration) / "state")).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError, LookupError, RuntimeError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(f"checkpoint {self._path(iteration)} is damaged: {reason}") from error
+
+    def restore_latest(self):
+        """Restores the newest checkpoint that can be read and returns its iteration; None where there is none.
+
+        Damaged ones are passed over, with a line on stderr, and put aside under hidden names once an older one is read.
+        Raises UserError where there are checkpoints and none can be read; then all stay, lest the next start take the
+        folder for an empty one.
+        """
+        found = self.iterations()
+        for i in reversed(range(len(found))):
+            try:
+                self.restore(found[i])
+            except UserError as error:
+                print(f"{error}; falling back to the one before", file=sys.stderr)
+                continue
+            for damaged in map(self._path, found[i + 1 :]):
+                aside = self.folder / f".damaged_{damaged.name}"
+                shutil.rmtree(aside, ignore_errors=True)
+                os.replace(damaged, aside)
+            return found[i]
+        if found:
+            known = f"none of the {len(found)} checkpoints in {self.folder}"
+            raise UserError(f"{known} can be read; start again with --resume=False")
+        return None
+
+    def _path(self, iteration):
+        return self.folder / f"iteration_{iteration:08d}"
+
+
+def _sync(path):
+    """Asks the operating system to have it on disk before we go on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

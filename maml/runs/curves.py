@@ -1,0 +1,156 @@
+"""Adaptation curves of a supervised method: learning test tasks, and what is written down of it."""
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from data_generators.errors import UserError
+from maml.evaluation import Adaptation, Evaluator, curve
+from maml.runs.kind import Tested
+
+EVALUATION_SEED = 1  # the same test tasks for every run and method (authors' test() seeds with 1 as well)
+OVER_TASKS = "95 % interval over tasks"
+
+COLUMNS = ("step", "loss", "loss_std", "loss_ci95", "accuracy", "accuracy_std", "accuracy_ci95")
+FIGURE_TASK = 1  # which test task figure 2 shows; the same for every run
+FIGURE_STEPS = (0, 1, 10)  # [P] figure 2
+FIGURE_POINTS = 400
+
+
+class Curves:
+    """Makes the adaptation curves of a method.
+
+    settings: a `settings.Settings`.
+    method, problem: the Method and the Problem it was made for.
+    tasks: SinusoidTasks or ImageTasks.
+    """
+
+    def __init__(self, settings, method, problem, tasks):
+        self.settings = settings
+        self.method = method
+        self.problem = problem
+        self.tasks = tasks
+        self.reading = settings.card.reading(settings.task, settings.own)
+        self._evaluators = {}
+
+    def learn(self, weights, tasks, num_steps=None, inner_lr=None, transductive=True) -> Adaptation:
+        """Learns tasks from θ, `weights`.
+
+        tasks: as `tasks_of` draws them.
+        num_steps: None for those of a curve.
+        inner_lr: α; None for the method's own.
+        transductive: False normalises each query by itself.
+        """
+        num_steps = self.reading.num_steps if num_steps is None else num_steps
+        return self._evaluator(transductive)(weights, tasks, num_steps, inner_lr)
+
+    def tasks_of(self, split, num_shots, num_queries, num_tasks):
+        """The first tasks of a split, one by one; K and Q of a class."""
+        return (self.tasks.sample(split, EVALUATION_SEED, i, 1, num_shots, num_queries) for i in range(num_tasks))
+
+    def _tasks_by(self, protocol, num_shots, split):
+        """Those of a protocol, with a progress bar."""
+        tasks = self.tasks_of(split, num_shots, protocol.queries or num_shots, protocol.tasks)
+        return tqdm.tqdm(tasks, f"{split} tasks, {num_shots} shot", protocol.tasks, leave=False, unit="task")
+
+    def _evaluator(self, transductive):
+        engine = self.settings.engine
+        if transductive not in self._evaluators:
+            self._evaluators[transductive] = Evaluator(
+                self.method, self.problem, engine.tasks_per_chunk, engine.jit, transductive
+            )
+        return self._evaluators[transductive]
+
+    def tested(self, weights, protocol, num_shots) -> Tested:
+        """The `Tested` of θ by a Protocol, with K = num_shots."""
+        inner_lr = protocol.inner_lr
+        if inner_lr is None and self.settings.card.step_sizes:
+            inner_lr = self.tuned_step_size(weights, protocol, num_shots)
+        tasks = self._tasks_by(protocol, num_shots, protocol.split)
+        result = self.learn(weights, tasks, None, inner_lr, protocol.transductive)
+        file = protocol.table(num_shots)
+        tables = {file: (COLUMNS, _rows(result))}
+        if not self.settings.task.classification and not protocol.suffix:
+            tables |= self._fits(weights, num_shots, inner_lr)
+        return Tested({"file": file, **self._evaluation(protocol, num_shots, inner_lr, result)}, tables)
+
+    def tuned_step_size(self, weights, protocol, num_shots) -> float:
+        """The card's candidate of the smallest loss on validation tasks, averaged over the steps from the first on."""
+        candidates, losses = self.settings.card.step_sizes, []
+        for inner_lr in candidates:
+            tasks = self._tasks_by(protocol, num_shots, "val")
+            losses.append(self.learn(weights, tasks, None, inner_lr, protocol.transductive).loss[:, 1:].mean())
+        if np.isnan(losses).all():
+            raise UserError(f"none of the step sizes {', '.join(map(str, candidates))} gives a finite validation loss")
+        return candidates[int(np.nanargmin(losses))]
+
+    @property
+    def _step(self):
+        """The place in a curve that is read."""
+        return self.reading.step if self.method.step else 0
+
+    def _evaluation(self, protocol, num_shots, inner_lr, result):
+        settings = self.settings
+        task, batch_norm = settings.task, settings.network.norm == "batch_norm"
+        values = curve(result.loss if result.metric is None else result.metric)
+        return {
+            "split": protocol.split,
+            "shots": num_shots,
+            "queries": protocol.queries or num_shots,
+            "tasks": protocol.tasks,
+            "step": self._step,
+            "inner_lr": getattr(settings.own, "inner_lr", None) if inner_lr is None else inner_lr,
+            "transductive": protocol.transductive and batch_norm if task.classification else None,
+            "values": values.mean.tolist(),
+            "errors": values.ci95.tolist(),
+            "error_is": OVER_TASKS,
+            "published": published(settings.cells(num_shots)) if protocol.split == "test" else None,
+        }
+
+    def _fits(self, weights, num_shots, inner_lr):
+        """Figure 2's curves: what the network says over the whole input range after some of the steps on one task.
+
+        The query set is the range itself, drawn densely and sorted, so the truth comes from the data source.
+        """
+        task = self.tasks.sample("test", EVALUATION_SEED, FIGURE_TASK, 1, num_shots, FIGURE_POINTS)
+        support_x, support_y, query_x, query_y = map(tf.convert_to_tensor, task)
+        columns = {"x": query_x[0, :, 0], "truth": query_y[0, :, 0]}
+        state = self.method.start(weights, support_x, support_y)
+        for step in range(self.reading.num_steps + 1 if self.method.step else 1):
+            if step:
+                state = self.method.step(state, support_x, support_y, inner_lr)
+            if step in FIGURE_STEPS:
+                columns[f"step_{step}"] = self.method.predict(state, query_x)[0, :, 0]
+        order = np.argsort(task.query_x[0, :, 0])
+        columns = {name: np.asarray(values)[order] for name, values in columns.items()}
+        rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+        points = [{"x": float(x), "y": float(y)} for x, y in zip(task.support_x[0, :, 0], task.support_y[0, :, 0])]
+        return {
+            f"fits_{num_shots}shot.csv": (tuple(columns), rows),
+            f"support_{num_shots}shot.csv": (("x", "y"), points),
+        }
+
+
+def published(cells) -> dict | None:
+    """What summary.json says of the published results beside an evaluation: those of the first cell; None for none."""
+    if not cells:
+        return None
+    cell = cells[0]
+    return {
+        "values": {str(step): value for step, value in cell.values.items()},
+        "errors": {str(step): cell.errors.get(step) for step in cell.values},
+        "error_is": cell.error_is,
+        "source": cell.source,
+    }
+
+
+def _rows(result):
+    """Rows of an adaptation table: mean, standard deviation and interval over the tasks, a row a step."""
+    loss, metric = curve(result.loss), None if result.metric is None else curve(result.metric)
+    rows = []
+    for step in range(result.loss.shape[1]):
+        row = {"step": step, "loss": loss.mean[step], "loss_std": loss.std[step], "loss_ci95": loss.ci95[step]}
+        if metric:
+            row |= {"accuracy": metric.mean[step], "accuracy_std": metric.std[step], "accuracy_ci95": metric.ci95[step]}
+        rows.append(row)
+    return rows

@@ -1,0 +1,92 @@
+"""From the settings of a supervised run to the Problem that its method works on, and to the tasks that it trains on."""
+
+from data_generators.errors import UserError
+from data_generators.sources import SOURCES
+from maml import losses, networks
+from maml.method import Problem
+from maml.methods.card import Episodes, tasks_as_tested
+
+SINUSOID_HIDDEN = (40, 40)  # [P] 5.1
+OMNIGLOT_HIDDEN = (256, 128, 64, 64)  # [P] 5.2, A.1
+
+
+def input_shape_of(settings) -> tuple[int, ...]:
+    """The shape of one example: (H, W, C) of an image, (1,), or (3,) for the sinusoid's oracle."""
+    task = settings.task
+    if not task.classification:
+        return (3,) if settings.card.told_the_task else (1,)
+    return SOURCES[task.datasource].input_shape or (task.image_size, task.image_size, task.channels)
+
+
+def problem_of(settings, input_shape: tuple | None = None) -> Problem:
+    """The Problem: the paper's network for the data source, with its loss.
+
+    input_shape: None for what the settings say it is.
+    """
+    task = settings.task
+    input_shape = tuple(input_shape or input_shape_of(settings))
+    make = _conv_net if task.classification and settings.network.conv else _dense_net
+    return Problem(
+        input_shape=input_shape,
+        num_outputs=task.num_classes if task.classification else 1,
+        network=lambda num_outputs: make(settings, input_shape, num_outputs),
+        embedding=lambda: make(settings, input_shape, None),
+        loss=losses.cross_entropy if task.classification else losses.mse,
+        metric=losses.accuracy if task.classification else None,
+        num_train_classes=task.train_classes,
+    )
+
+
+def _conv_net(settings, input_shape, num_outputs):
+    network = settings.network
+    return networks.conv_net(
+        input_shape,
+        network.num_filters,
+        num_outputs,
+        _norm(network),
+        network.max_pool,
+        flatten=settings.task.photographs,
+        xla=settings.engine.jit,
+    )
+
+
+def _dense_net(settings, input_shape, num_outputs):
+    size = 1
+    for length in input_shape:
+        size *= length
+    hidden = OMNIGLOT_HIDDEN if settings.task.classification else SINUSOID_HIDDEN
+    return networks.dense_net(size, hidden, num_outputs, _norm(settings.network))
+
+
+def _norm(network):
+    return networks.Norm(network.norm, network.norm_scale, network.norm_averages, network.norm_epsilon)
+
+
+def training_episodes(settings, tasks) -> tuple[Episodes, str | None]:
+    """The Episodes of training, and a line about it where the data has fewer classes or images than the method wants.
+
+    Tasks like those of the test are not cut: too few classes or images for them are an error.
+    """
+    card, task = settings.card, settings.task
+    wanted = card.episodes(task, settings.own)
+    if not task.classification or card.episodes is tasks_as_tested:
+        return wanted, None
+    classes, smallest = tasks.num_classes_of("train"), tasks.smallest_class("train")
+    shots = min(wanted.num_shots, smallest)
+    cut = wanted._replace(
+        num_ways=min(wanted.num_ways, classes), num_shots=shots, num_queries=min(wanted.num_queries, smallest - shots)
+    )
+    if wanted.num_queries and not cut.num_queries:
+        raise UserError(
+            f"the smallest class of the train split has {smallest} images; {wanted.num_shots} support images and one "
+            f"query image need at least {wanted.num_shots + 1}"
+        )
+    if cut == wanted:
+        return wanted, None
+    data = f"there are {classes} classes to train on, the smallest of {smallest} images"
+    return cut, f"{data}: trained on {_in_words(cut)} instead of {_in_words(wanted)}"
+
+
+def _in_words(episodes):
+    text = f"{episodes.num_ways}-way {episodes.num_shots}-shot tasks"
+    return text + (f" of {episodes.num_queries} queries a class" if episodes.num_queries else "")

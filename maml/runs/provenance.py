@@ -1,0 +1,59 @@
+"""What a result depends on besides its settings: the code, the packages, the machine."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+
+def provenance(packages=()) -> dict:
+    """{"commit": text, "versions": {package: text}, "hardware": text}.
+
+    packages: more of those whose versions matter.
+    """
+    versions = {name: _version(name) for name in ("tensorflow", "numpy", *packages)}
+    return {
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), **versions},
+        "hardware": _hardware(),
+    }
+
+
+def _git(*arguments):
+    """What git says about the folder of this code; None outside a repository or without git."""
+    folder = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, text=True, capture_output=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _commit():
+    """'unknown' outside git; '+changes' if tracked files differ, results aside: running changes those."""
+    commit = _git("rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return "unknown"
+    return commit + ("+changes" if _git("status", "--porcelain", "-uno", "--", ".", ":(exclude)results") else "")
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _hardware():
+    """Processor model, cores this process may use, memory in GiB, operating system."""
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        model = named[1].strip() if named else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = ""
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB, "
+    return f"{model}, {cores} cores, {memory}{platform.platform()}"

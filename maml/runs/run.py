@@ -1,0 +1,248 @@
+"""A run: a learner and its folder, with settings, metrics and checkpoints to go on from. The one training loop."""
+
+import itertools
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import tensorflow as tf
+import tqdm
+
+from data_generators.errors import UserError
+from maml.runs import files
+from maml.runs.checkpoints import Best, Checkpoints, Latest, State
+from maml.runs.kind import Kind, Learner
+
+
+def make_run(kind: Kind, settings, folder: str | Path, options: dict | None = None, log: bool = True) -> "Run":
+    """The Run of a kind of learning, with its data.
+
+    settings: as `resolve.settle` gives them.
+    folder: where everything about it goes.
+    options: {option: value} of those in kind.test_flags.
+    log: write TensorBoard events too.
+    """
+    return Run(kind.learner(settings, options or {}), folder, log)
+
+
+class Run:
+    """A learner (see `kind.Learner`) and the folder where everything about it goes."""
+
+    def __init__(self, learner: Learner, folder: str | Path, log: bool = True):
+        self.learner = learner
+        self.settings = learner.settings
+        self.folder = Path(folder)
+        self.state = State(learner.state)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", self.state, self.settings.to_dict())
+        self._log = log
+        self._writer = None
+        self._columns = ()
+        self._trained = None  # iterations of a training whose checkpoints aren't here
+        self._since = None  # when the training that `state.seconds` doesn't count yet began
+
+    @property
+    def iteration(self) -> int:
+        """That of the weights at hand."""
+        return int(self.state.trainer.iteration)
+
+    @property
+    def iterations_trained(self) -> int:
+        """The highest iteration of the training."""
+        return max(self.checkpoints.iterations(), default=self._trained or self.iteration)
+
+    # Training
+
+    def train(self, resume: bool = True) -> bool:
+        """Trains to the settings' last iteration, from the newest checkpoint if there is one.
+
+        resume: False starts anew; the old folder is set aside as <folder>.old-1, -2, …
+        Returns True if it got there, False if Ctrl-C stopped it: it then finishes what it is at and saves; a second
+        Ctrl-C interrupts at once. Raises UserError where the learner can't go on; the last checkpoint is then the last
+        good one.
+        """
+        self._begin(resume)
+        learner, total = self.learner, self.settings.total_iterations
+        if self.iteration >= total:
+            return True
+        bar = tqdm.tqdm(total=total, initial=self.iteration, desc=self.settings.name, smoothing=0.05, unit="it")
+        with bar, _ctrl_c() as stopped:
+            while self.iteration < total:
+                before = self.iteration
+                progress = learner.advance()
+                if progress.failure:
+                    raise self._failed(progress.failure)
+                if progress.note:
+                    bar.write(progress.note, file=sys.stderr)
+                self._remember_best(progress)
+                if progress.row is not None:
+                    bar.set_postfix_str(learner.describe(progress.row), refresh=False)
+                    self._record(progress.row)
+                bar.update(self.iteration - before)
+                at_checkpoint = self.iteration % learner.checkpoint_every == 0 or self.iteration == total
+                if at_checkpoint or stopped:
+                    self._save()
+                if stopped:
+                    return False
+        return True
+
+    def _begin(self, resume):
+        """The state of the newest checkpoint, and a folder in which training goes on from there."""
+        if resume:
+            check_trainable(self.folder)
+            self.checkpoints.restore_latest()
+        self._check_length()
+        self.learner.check(self.folder)
+        if not resume:
+            set_aside(self.folder)
+        self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(self.folder / "config.json", self.settings.to_dict())
+        files.rename_columns(self.folder / "metrics.csv", self.learner.old_columns)
+        files.truncate_table(self.folder / "metrics.csv", self.iteration)
+        self._columns = files.read_columns(self.folder / "metrics.csv") or self.learner.columns
+        self._since = time.monotonic()
+        self.learner.begin(self.folder)
+        if self.learner.saves_untrained and self.iteration not in self.checkpoints.iterations():
+            self._save()
+
+    def _check_length(self):
+        if self.iteration > self.settings.total_iterations:
+            raise UserError(
+                f"{self.folder} is trained to iteration {self.iteration} already, expected no more than the "
+                f"{self.settings.total_iterations} asked for; --train=False --test_iter=… tests an earlier checkpoint"
+            )
+
+    def _failed(self, failure):
+        good = max(self.checkpoints.iterations(), default=None)
+        last = f"the last good checkpoint is of iteration {good}" if good else "there is no checkpoint yet"
+        return UserError(f"{failure}; {last} in {self.checkpoints.folder}")
+
+    def _remember_best(self, progress):
+        if progress.score is not None and progress.score > float(self.state.best_score):
+            self.state.best_score.assign(progress.score)
+            self.state.best_iteration.assign(self.iteration if progress.scored_at is None else progress.scored_at)
+
+    def _record(self, row):
+        """A row of metrics.csv for this iteration, and TensorBoard's scalars; before the checkpoint, if any."""
+        path = self.folder / "metrics.csv"
+        if new := [name for name in row if name not in self._columns]:
+            self._columns = (*self._columns, *new)
+            if path.exists():
+                files.add_columns(path, new)
+        files.append_row(path, self._columns, {"iteration": self.iteration, **row})
+        if self._log:
+            self._writer = self._writer or tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+            with self._writer.as_default(step=self.iteration):
+                for name, value in row.items():
+                    tf.summary.scalar(name, value)
+            self._writer.flush()
+
+    def _save(self):
+        """A checkpoint of this iteration."""
+        now = time.monotonic()
+        self.state.seconds.assign_add(now - self._since)
+        self._since = now
+        self.checkpoints.save(self.iteration, keep=int(self.state.best_iteration))
+
+    # Restoring
+
+    def restore(self, checkpoint: Best | Latest | int) -> str:
+        """Sets the state to a checkpoint, and returns its label for the record: "best", "latest", "iteration 500".
+
+        "weights" for those of weights.npz, where there are no checkpoints, as in a run folder that was published.
+        Raises UserError where there is neither.
+        """
+        if isinstance(checkpoint, int):
+            self.checkpoints.restore(checkpoint)
+            return f"iteration {checkpoint}"
+        if self.checkpoints.restore_latest() is not None:
+            return "best" if isinstance(checkpoint, Best) and self._restore_best() else "latest"
+        if not (self.folder / files.WEIGHTS).exists():
+            raise UserError(
+                f"no checkpoint in {self.checkpoints.folder}: nothing is trained there yet, or not on this machine; "
+                "expected a run that was trained"
+            )
+        self._read_weights()
+        return "weights"
+
+    def _restore_best(self):
+        """Whether there is a best checkpoint, which the state, that of the latest, is then set to."""
+        best, seconds = int(self.state.best_iteration), float(self.state.seconds)
+        if best < 0 or best == self.iteration:
+            return best >= 0
+        try:
+            self.checkpoints.restore(best)
+        except UserError as error:
+            print(f"{error}; taking the latest checkpoint instead", file=sys.stderr)
+            self.checkpoints.restore_latest()
+            return False
+        self.state.seconds.assign(seconds)  # choosing the best took the whole run
+        return True
+
+    def weights(self) -> dict:
+        """θ, {name: array}."""
+        return {name: weight.numpy() for name, weight in self.state.trainer.weights.items()}
+
+    def write_weights(self) -> None:
+        """Leaves θ in the folder, without the optimiser, for those who have the folder alone."""
+        about = {
+            "title": self.settings.title,
+            "iteration": self.iteration,
+            "trained": self.iterations_trained,
+            "seconds": float(self.state.seconds),
+        }
+        files.write_weights(self.folder / files.WEIGHTS, self.weights(), about)
+
+    def _read_weights(self):
+        trainer = self.state.trainer
+        weights, about = files.read_weights(self.folder / files.WEIGHTS, trainer.weights)
+        for name, value in weights.items():
+            trainer.weights[name].assign(value)
+        trainer.iteration.assign(about.get("iteration", 0))
+        self.state.seconds.assign(about.get("seconds", 0.0))
+        self._trained = about.get("trained")
+
+
+def check_trainable(folder: Path) -> None:
+    """UserError for a folder that holds results but not the checkpoints from which they could be gone on with.
+
+    A run that was killed before its first checkpoint has the folder for them.
+    """
+    folder = Path(folder)
+    checkpoints = folder / "checkpoints"
+    killed_early = checkpoints.is_dir() and not (folder / "summary.json").exists()
+    results = [name for name in ("summary.json", "metrics.csv", files.WEIGHTS) if (folder / name).exists()]
+    if results and not killed_early and not any(checkpoints.glob("iteration_*")):
+        raise UserError(
+            f"{folder} holds the results of a finished run ({', '.join(results)}) and no checkpoints; "
+            "expected another --logdir, or --resume=False to train anew"
+        )
+
+
+def set_aside(folder: Path) -> None:
+    """Renames a folder, if it is there, to the first of <folder>.old-1, -2, … that is free."""
+    if folder.exists():
+        number = next(i for i in itertools.count(1) if not Path(f"{folder}.old-{i}").exists())
+        folder.rename(f"{folder}.old-{number}")
+
+
+@contextmanager
+def _ctrl_c():
+    """Within, the first Ctrl-C fills the list it yields instead of interrupting, so that a step is not cut in two."""
+    pressed = []
+
+    def press(*_):
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    try:
+        previous = signal.signal(signal.SIGINT, press)
+    except ValueError:  # not in the main thread: leave signals alone
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, previous)

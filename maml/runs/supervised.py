@@ -1,0 +1,286 @@
+"""Supervised few-shot learning: what a run of any method trains, validates and tests."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from data_generators import sources
+from data_generators.errors import UserError
+from maml import methods, optimizers
+from maml.meta_training import Trainer
+from maml.methods.pretrained import unadapted_objective
+from maml.runs import seen
+from maml.runs.curves import Curves
+from maml.runs.kind import Kind, Progress
+from maml.runs.problems import problem_of, training_episodes
+from maml.runs.protocol import protocol_of
+from maml.runs.settings import Settings, record_types, resolve, task_fractions
+
+METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_INTERVAL)
+CHECKPOINT_EVERY = 1000  # iterations between checkpoints and validations (authors' SAVE_INTERVAL)
+VALIDATION_TASKS = 600
+
+COLUMNS = (
+    "iteration", "support_loss", "query_loss", "support_accuracy", "query_accuracy",
+    "val_loss_before", "val_loss_after", "val_accuracy_before", "val_accuracy_after",
+)  # fmt: skip
+OLD_COLUMNS = {
+    "pre_loss": "support_loss",
+    "post_loss": "query_loss",
+    "pre_accuracy": "support_accuracy",
+    "post_accuracy": "query_accuracy",
+    "val_pre_loss": "val_loss_before",
+    "val_post_loss": "val_loss_after",
+    "val_pre_accuracy": "val_accuracy_before",
+    "val_post_accuracy": "val_accuracy_after",
+}
+
+
+class Phase(NamedTuple):
+    """A part of the training: to iteration `end`; update(batches) -> metrics of the last; draw(step) -> a batch."""
+
+    end: int
+    update: Callable
+    draw: Callable
+
+
+class SupervisedLearner:
+    """The Learner of a supervised run (see `kind.Learner`).
+
+    settings: a `settings.Settings`.
+    tasks: SinusoidTasks or ImageTasks; None: it can be restored, but neither trained nor tested.
+    """
+
+    columns = COLUMNS
+    old_columns = OLD_COLUMNS
+    packages = ()
+
+    def __init__(self, settings, tasks=None):
+        self.settings = settings = _with_train_classes(settings, tasks)
+        self.tasks = tasks
+        self.problem = problem_of(settings, tasks and tasks.input_shape)
+        self.method = settings.card.build(settings.own, self.problem)
+        training = settings.training
+        theta = self.method.init(settings.seed)
+        self.state = Trainer(theta, learning_rate(settings), training.optimizer, training.clip)
+        self.curves = Curves(settings, self.method, self.problem, tasks)
+        self._episodes = None
+        self._phases = ()
+        self._validated = ""
+
+    @property
+    def checkpoint_every(self) -> int:
+        return CHECKPOINT_EVERY
+
+    @property
+    def saves_untrained(self) -> bool:
+        """Only where there is nothing to train."""
+        return self.settings.total_iterations == 0
+
+    @property
+    def iteration(self) -> int:
+        return int(self.state.iteration)
+
+    # Training
+
+    def check(self, folder):
+        """UserError where the data are too few, or not those that the run in the folder began with."""
+        self._episodes, said = training_episodes(self.settings, self.tasks)
+        ways, shots, queries, _ = self._episodes
+        self.tasks.check("train", shots, queries, ways)
+        self.tasks.check("val", self.settings.task.num_shots, self.settings.task.num_shots)
+        if self.iteration:
+            seen.check_same(folder, self.tasks)
+        if said:
+            print(said, file=sys.stderr)
+
+    def begin(self, folder):
+        """Records the classes of data that their name alone doesn't settle."""
+        if self.settings.task.dataset is not None:
+            seen.record(folder, self.tasks)
+        self._phases = self._make_phases()
+
+    def advance(self) -> Progress:
+        """Moves on by one call of the compiled update, at most to the next row of metrics.csv."""
+        before, settings = self.iteration, self.settings
+        if before == settings.training.pretrain_iterations:
+            self.state.restart_adam()  # the authors have an optimiser for each of the two phases
+        phase = next(phase for phase in self._phases if before < phase.end)
+        to_next_row = METRICS_EVERY - before % METRICS_EVERY
+        count = min(settings.engine.iterations_per_call, to_next_row, phase.end - before)
+        metrics = phase.update([phase.draw(step) for step in range(before, before + count)])
+        if not metrics.pop("finite"):
+            return Progress(failure=self._failure(metrics))
+        at_checkpoint = self.iteration % CHECKPOINT_EVERY == 0 or self.iteration == settings.total_iterations
+        if self.iteration % METRICS_EVERY and not at_checkpoint:
+            return Progress()
+        row = _row(metrics)
+        if not at_checkpoint or self.problem.metric is None:
+            return Progress(row)
+        row |= self._validate()
+        return Progress(row, score=row["val_accuracy_after"])
+
+    def _failure(self, metrics):
+        smaller = "--meta_lr or --update_lr" if hasattr(self.settings.own, "inner_lr") else "--meta_lr"
+        return (
+            f"the loss or the meta-gradient is not finite at iteration {self.iteration + 1} "
+            f"(loss {float(metrics['loss']):.3g}); a smaller {smaller} may help"
+        )
+
+    def _validate(self):
+        """Loss and accuracy on validation tasks before adaptation, and after the step that the headline reads."""
+        num_shots = self.settings.task.num_shots
+        tasks = self.curves.tasks_of("val", num_shots, num_shots, VALIDATION_TASKS)
+        result = self.curves.learn(self.state.current_weights(), tasks, self.curves.reading.step)
+        loss, accuracy = result.loss.mean(0), result.metric.mean(0)
+        self._validated = f", val {100 * accuracy[-1]:.1f} %"
+        before = {"val_loss_before": loss[0], "val_accuracy_before": accuracy[0]} if len(loss) > 1 else {}
+        return {**before, "val_loss_after": loss[-1], "val_accuracy_after": accuracy[-1]}
+
+    def describe(self, row):
+        """'loss 1.6 → 0.2, accuracy 20 → 93 %, val 91.0 %': θ on the support sets → adapted on the query sets."""
+        losses = [f"{row[name]:.3g}" for name in ("support_loss", "query_loss") if name in row]
+        accuracies = [f"{100 * row[name]:.0f}" for name in ("support_accuracy", "query_accuracy") if name in row]
+        text = f"loss {' → '.join(losses or [format(row['loss'], '.3g')])}"
+        return text + (f", accuracy {' → '.join(accuracies)} %" if accuracies else "") + self._validated
+
+    def _make_phases(self):
+        """Pretraining, if there is any, then the method's own objective."""
+        settings, first = self.settings, self.settings.training.pretrain_iterations
+        own = Phase(settings.total_iterations, self._compiled(None), self._draw_episode)
+        if not first:
+            return (own,)
+        if settings.card.pretraining:
+            objective = settings.card.pretraining(settings.own, self.problem)
+            return Phase(first, self._compiled(objective), self._draw_batch), own
+        if self.method.step is None:
+            raise UserError(f"method {settings.method} has no pretraining, expected pretrain_iterations=0")
+        objective = unadapted_objective(self.problem, self.method.start, self.method.predict)
+        return Phase(first, self._compiled(objective), self._draw_episode), own
+
+    def _compiled(self, objective):
+        """A function: an update on each of a list of batches, by an objective or the method's; metrics of the last."""
+        settings, engine = self.settings, self.settings.engine
+        size = settings.training.num_tasks if settings.card.whole_batch else engine.tasks_per_chunk
+        how = (self.method, size, engine.jit, settings.total_iterations, objective)
+        if engine.iterations_per_call > 1:
+            return self.state.compile_loop(*how)
+        step = self.state.compile(*how)
+        return lambda batches: step(batches[0])
+
+    def _draw_episode(self, step):
+        (ways, shots, queries, shuffled), training = self._episodes, self.settings.training
+        return self.tasks.sample("train", training.seed, step, training.num_tasks, shots, queries, ways, shuffled)
+
+    def _draw_batch(self, step):
+        return self.tasks.batch("train", self.settings.seed, step, self.settings.own.batch_size)
+
+    # Testing
+
+    def about(self):
+        """For summary.json."""
+        task, card = self.settings.task, self.settings.card
+        return {
+            "kind": KIND.name,
+            "method": self.settings.method,
+            "method_title": card.title,
+            "datasource": task.datasource,
+            "dataset": task.dataset or task.datasource,
+            "num_classes": task.num_classes if task.classification else None,
+            "num_shots": task.num_shots,
+            "unit": "accuracy" if task.classification else "mse",
+            "paper_iterations": self.settings.paper_iterations,
+        }
+
+    def evaluate(self, protocol, folder):
+        """The `Tested` of each K."""
+        seen.check_unseen(folder, self.tasks, protocol.split)
+        for shots in protocol.shots:
+            self.tasks.check(protocol.split, shots, protocol.queries or shots)
+            yield self.curves.tested(self.state.current_weights(), protocol, shots)
+
+
+def learning_rate(settings) -> float | Callable:
+    """β, or its schedule over the training."""
+    training = settings.training
+    if training.schedule == "linear":
+        return optimizers.linear(training.meta_lr, settings.total_iterations)
+    if training.schedule == "halving":
+        return optimizers.halving(training.meta_lr, training.halve_every)
+    return training.meta_lr
+
+
+def _row(metrics):
+    """Of metrics.csv. What is minimised has a column of its own where the objective names no other loss."""
+    named = {"support_loss", "query_loss"} & metrics.keys()
+    return {name: float(value) for name, value in metrics.items() if name != "loss" or not named}
+
+
+def _with_train_classes(settings, tasks):
+    """The settings with how many classes a batch of pretraining tells apart, so that θ is known without the data."""
+    if tasks is None or not settings.card.pretraining:
+        return settings
+    recorded, here = settings.task.train_classes, tasks.num_batch_classes("train")
+    if recorded not in (None, here):
+        raise UserError(f"the run was trained on {recorded} classes, these data have {here}; expected the same data")
+    return dataclasses.replace(settings, task=dataclasses.replace(settings.task, train_classes=here))
+
+
+# The kind of learning
+
+
+def _record_types(datasource, method=None):
+    """{group title: Record type} of the settings."""
+    method = method or "maml"
+    types = record_types(method)
+    return {methods.get(method).title if name == "own" else name: kind for name, kind in types.items()}
+
+
+def _resolve(datasource, options=None, **given):
+    """`settings.resolve`, with what the images are where the data source may hold several sets of them."""
+    resolved, options = resolve(datasource, **given), options or {}
+    data_path = options.get("data_path")
+    if data_path and not sources.SOURCES[datasource].reads_files:
+        known = ", ".join(name for name, source in sources.SOURCES.items() if source.reads_files)
+        raise UserError(f"data_path given, but {datasource} reads no files; expected one of {known}")
+    if options.get("checkpoint") and options.get("train"):
+        raise UserError("checkpoint given, which is for testing; expected --train=False with it")
+    dataset = sources.dataset_name(datasource, data_path)
+    return resolved if dataset == datasource else resolve(datasource, **{**given, "dataset": dataset})
+
+
+def _learner(settings, options):
+    """The SupervisedLearner with its data, which are enough for the test that is asked for."""
+    task, protocol = settings.task, protocol_of(settings, options)
+    tasks = sources.load(
+        task.datasource,
+        task.num_classes,
+        oracle=settings.card.told_the_task,
+        data_path=options.get("data_path"),
+        cache_dir=options.get("cache_dir"),
+        image_size=task.image_size,
+        channels=task.channels,
+        split=task_fractions(task),
+        split_seed=task.split_seed,
+    )
+    for shots in protocol.shots:
+        tasks.check(protocol.split, shots, protocol.queries or shots)
+    return SupervisedLearner(settings, tasks)
+
+
+KIND = Kind(
+    name="supervised",
+    title="supervised learning",
+    datasources=tuple(sources.SOURCES),
+    methods=methods.names(),
+    test_flags=(
+        "train", "test_iter", "test_update_batch_size", "test_update_lr", "eval_tasks", "eval_queries", "test_set",
+        "transductive", "checkpoint", "data_path", "cache_dir",
+    ),
+    record_types=_record_types,
+    resolve=_resolve,
+    from_dict=Settings.from_dict,
+    protocol=protocol_of,
+    learner=_learner,
+)  # fmt: skip

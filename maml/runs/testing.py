@@ -1,0 +1,178 @@
+"""Testing a run of any kind: its adaptation curves as tables, its summary, and the words that can be quoted."""
+
+import math
+import re
+from pathlib import Path
+
+from data_generators.errors import UserError
+from maml.methods.card import Published
+from maml.runs import files
+from maml.runs.provenance import provenance
+
+SPLITS = {"test": "test", "val": "validation", "train": "training"}
+
+
+def test(run, protocol, command: str, imported: str | None = None) -> dict:
+    """Tests a run, writes its tables and summary.json, and returns the summary of this test.
+
+    run: a `run.Run`.
+    protocol: how to test (see `kind.Kind`).
+    command: for the record.
+    imported: the name of a checkpoint that was trained elsewhere, whose weights the run holds already; None: the
+        protocol's checkpoint is restored.
+    A test by another protocol than the headline's is added to the evaluations in summary.json and leaves the headline
+    there as it is. A test of the headline leaves θ in the folder, too. UserError for a result that is not finite.
+    """
+    label = imported or run.restore(protocol.checkpoint)
+    tested = list(run.learner.evaluate(protocol, run.folder))
+    evaluations = [{**t.evaluation, "checkpoint": label, "iteration": run.iteration} for t in tested]
+    for evaluation in evaluations:
+        _check_finite(evaluation)
+    for name, (columns, rows) in (table for t in tested for table in t.tables.items()):
+        files.write_table(run.folder / name, columns, rows)
+    is_headline = protocol.is_headline(run.settings)
+    summary = _summary(run, command, evaluations, imported)
+    write_summary(run.folder / "summary.json", summary, is_headline)
+    if is_headline and label != "weights":
+        run.write_weights()
+    return summary
+
+
+test.__test__ = False  # pytest takes it for one of its own
+
+
+def _summary(run, command, evaluations, imported):
+    about = run.learner.about()
+    return {
+        "experiment": run.folder.parent.name,
+        "title": run.settings.title,
+        "variant": run.settings.differences() | ({"imported": imported} if imported else {}),
+        "iterations": {"trained": run.iterations_trained, "paper": about.pop("paper_iterations")},
+        **about,
+        "seed": run.settings.seed,
+        "command": command,
+        "wall_time_seconds": float(run.state.seconds),
+        "headline": evaluations[0]["file"],
+        "evaluations": sorted(evaluations, key=_in_order),
+        **provenance(run.learner.packages),
+    }
+
+
+def write_summary(path: Path, summary: dict, is_headline: bool) -> None:
+    """Writes the summary; keeps earlier evaluations of the same training, and an earlier headline unless this is it."""
+    earlier = files.read_json(path) if path.exists() else None
+    if earlier is None or earlier["iterations"]["trained"] != summary["iterations"]["trained"]:
+        files.write_json(path, summary)
+        return
+    evaluations = {e["file"]: e for e in (*earlier["evaluations"], *summary["evaluations"])}
+    kept = summary if is_headline else earlier
+    files.write_json(path, {**kept, "evaluations": sorted(evaluations.values(), key=_in_order)})
+
+
+def _in_order(evaluation):
+    """By the file's name, its numbers as numbers: 5 shots before 10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", evaluation["file"])]
+
+
+def _check_finite(evaluation):
+    for what in ("values", "errors"):
+        for step, value in enumerate(evaluation[what]):
+            if not math.isfinite(value):
+                which = f"{evaluation['file']}: the {what[:-1]} after {step} steps on {evaluation['tasks']} tasks"
+                raise UserError(f"{which} is not finite ({value}); expected smaller step sizes, or more tasks")
+
+
+# In words
+
+
+def headline(summary: dict, settings) -> str:
+    """The summary in words that can be quoted: a line, or for returns the whole adaptation curve.
+
+    summary: as `test` returns it.
+    settings: of the run.
+    """
+    entry = next(entry for entry in summary["evaluations"] if entry["file"] == summary["headline"])
+    words = _of_returns if summary["unit"] == "return" else _of_classes_or_waves
+    return words(summary, entry, settings)
+
+
+def _of_classes_or_waves(summary, entry, settings):
+    step, queries = entry["step"], entry["queries"]
+    value, error = entry["values"][step], entry["errors"][step]
+    if summary["unit"] == "accuracy":
+        value, a_class = f"{100 * value:.2f} ± {100 * error:.2f} % accuracy", " a class"
+    else:
+        value, a_class = f"{value:.3f} ± {error:.3f} mean squared error", ""
+    together = {True: "the queries of a task normalised together, ", False: "one query at a time, ", None: ""}
+    return (
+        f"{summary['title']}: {value} ({entry['error_is'].removesuffix(' over tasks')}) after {_plural(step, 'step')} "
+        f"on {entry['tasks']} {SPLITS[entry['split']]} tasks with {entry['shots']} support and "
+        f"{_plural(queries, 'query example')}{a_class}, {together[entry['transductive']]}{_checkpoint(entry)}"
+        f"{_shortfall(summary)}; {_beside(summary, entry, settings)}"
+    )
+
+
+def _of_returns(summary, entry, settings):
+    published, tasks = entry["published"], entry["tasks"]
+    rates = ", ".join(f"{rate:g}" for rate in entry["learning_rates"])
+    trained, paper = summary["iterations"]["trained"], summary["iterations"]["paper"]
+    short = f" of {paper:,}" if paper and trained < paper else ""
+    lines = [
+        f"{summary['title']}: mean return of an episode, ± {entry['error_is'].replace('over', f'over {tasks}')}",
+        f"{_checkpoint(entry)} of {trained:,}{short} iterations; {entry['rollouts']} episodes of each policy"
+        + (f", step sizes {rates}" if rates else ""),
+        "gradient steps   measured" + ("            published" if published else ""),
+    ]
+    for step, (value, error) in enumerate(zip(entry["values"], entry["errors"])):
+        line = f"{step:14d}   {value:8.2f} ± {error:5.2f}"
+        if published and str(step) in published["values"]:
+            line += f"    {published['values'][str(step)]:8.2f} ± {published['errors'][str(step)]:5.2f}"
+        lines.append(line)
+    if not published:
+        lines.append(_beside(summary, entry, settings))
+    if entry["diverged"]:
+        lines.append(f"{entry['diverged']} episodes ended because the simulation diverged")
+    return "\n".join(lines)
+
+
+def _plural(count, noun):
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _checkpoint(entry):
+    """With the iteration, unless the name says it, or weights trained elsewhere don't say theirs."""
+    label, iteration = entry["checkpoint"], entry["iteration"]
+    name = files.WEIGHTS if label == "weights" else f"{label} checkpoint"
+    says_it, unknown = label.startswith("iteration "), not iteration and label not in ("best", "latest")
+    return name if says_it or unknown else f"{name} (iteration {iteration:,})"
+
+
+def _shortfall(summary):
+    """Of a training that is shorter than the paper's."""
+    trained, paper = summary["iterations"]["trained"], summary["iterations"]["paper"]
+    return f", trained for {trained:,} of {paper:,} iterations" if paper and trained < paper else ""
+
+
+def _beside(summary, entry, settings):
+    """What is published, or why nothing is compared."""
+    if entry["published"] is not None:
+        return f"published {_as_printed(summary, entry)} ({entry['published']['source']})"
+    if pairs := settings.compared().items():
+        words = (f"{flag}={_number(value)} differs from the paper's {_number(paper)}" for flag, (value, paper) in pairs)
+        return f"nothing published to compare with: {', '.join(words)}"
+    return "nothing published to compare with" if entry["split"] != "test" else "nothing published for this task"
+
+
+def _as_printed(summary, entry):
+    """'98.7 ± 0.4 %' after the step that is read; all of it where that step is not published."""
+    published = entry["published"]
+    task = [summary[name] for name in ("dataset", "num_classes", "num_shots", "unit")]
+    cell = Published(*task, published["values"], published["errors"], published["error_is"], published["source"])
+    step = str(entry["step"])
+    if step in cell.values:
+        return cell.number(step)
+    return ", ".join(f"{cell.number(step)} after {step} steps" for step in cell.values)
+
+
+def _number(value):
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,55 @@
+"""Reinforcement learning as a kind of learning (`maml.runs.kind`), for the command line and runs.
+
+What simulates needs MuJoCo and says so where it is missing. It is imported when a learner is made, so that the command
+line, figures and reports of Pythons without MuJoCo 4 work.
+"""
+
+from maml.runs.kind import Kind, checkpoint_of
+from rl import memory, protocol, settings
+from rl.tasks import DATASOURCES
+
+TITLE = "reinforcement learning"
+
+
+def _record_types(datasource, method=None):
+    """One record, whatever the data source and the method."""
+    return {TITLE: settings.Settings}
+
+
+def _resolve(datasource, options, **given):
+    return settings.resolve(datasource, **given)
+
+
+def _protocol(settings, options):
+    return protocol.protocol_of(
+        settings,
+        rollouts=options.get("test_update_batch_size"),
+        first_lr=options.get("test_update_lr"),
+        tasks=options.get("eval_tasks"),
+        checkpoint=checkpoint_of(settings, options),
+    )
+
+
+def _learner(settings, options):
+    """A PolicyLearner, in a process that keeps the memory it frees."""
+    from rl.film import frames  # noqa: PLC0415 (MuJoCo)
+    from rl.learner import PolicyLearner  # noqa: PLC0415 (MuJoCo)
+
+    if options.get("render"):
+        frames.check_renderer(settings.datasource)
+    memory.keep_freed_memory()
+    return PolicyLearner(settings)
+
+
+KIND = Kind(
+    name="rl",
+    title=TITLE,
+    datasources=DATASOURCES,
+    methods=tuple(settings.METHODS),
+    test_flags=("train", "test_iter", "test_update_batch_size", "test_update_lr", "eval_tasks", "render"),
+    record_types=_record_types,
+    resolve=_resolve,
+    from_dict=settings.Settings.from_dict,
+    protocol=_protocol,
+    learner=_learner,
+)

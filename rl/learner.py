@@ -1,0 +1,174 @@
+"""What `maml.runs` trains and tests of reinforcement learning (`maml.runs.kind.Learner`)."""
+
+import collections
+import math
+import statistics
+
+import numpy as np
+import tqdm
+
+from maml.runs import files
+from maml.runs.kind import Progress, Tested
+from rl import published
+from rl.meta_rl import MetaRL
+from rl.settings import METHODS
+
+# Of metrics.csv. "iteration": outer steps taken or rejected so far. The returns are those of θ before the last.
+METRICS_COLUMNS = (
+    "iteration", "pre_return", "post_return", "loss_before", "loss", "kl", "backtracks", "accepted", "steps",
+    "diverged", "sampling_seconds", "learning_seconds",
+)  # fmt: skip
+ADAPTATION_COLUMNS = ("step", "return", "return_std", "return_sem")
+# Over how many iterations the return that chooses a checkpoint is averaged. Ours: the tasks of one are a draw, whose
+# goals move its return by more than many outer steps do.
+WINDOW = 10
+# Which test task the trajectories of 2-D navigation are shown on, and how many episodes. [D] point_paths_itr*.pkl
+TRAJECTORY_TASK, TRAJECTORY_EPISODES = 6, 5
+
+
+class PolicyLearner:
+    """A policy and what moves it, `meta`, as a run needs it.
+
+    Every iteration has a checkpoint, so that whatever stops a run costs one at most. The best is chosen by the return
+    after adaptation on the tasks of training, as in [P] A.2: the mean of its own and the WINDOW − 1 iterations before.
+    """
+
+    columns = METRICS_COLUMNS
+    old_columns = {}
+    checkpoint_every = 1
+    saves_untrained = True  # a random policy has no other checkpoint
+    packages = ("mujoco", "gymnasium")
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.meta = MetaRL(settings)
+        self.state = self.meta.trainer
+        self._returns = collections.deque(maxlen=WINDOW)  # after adaptation, of the last iterations
+
+    # Training
+
+    def check(self, folder):
+        """Nothing can keep a training from beginning."""
+
+    def begin(self, folder):
+        """The mean of returns goes on over a restart."""
+        rows = files.read_table(folder / "metrics.csv") if self.meta.iteration else []
+        self._returns = collections.deque((row["post_return"] for row in rows), WINDOW)
+
+    def advance(self):
+        """One meta-iteration."""
+        sampled = self.meta.iteration
+        metrics = self.meta.iterate()
+        reason = metrics.pop("reason")
+        self._returns.append(metrics["post_return"])
+        full = len(self._returns) == min(WINDOW, self.settings.total_iterations)
+        return Progress(
+            row={**metrics, "accepted": int(metrics["accepted"])},
+            score=statistics.fmean(self._returns) if full else None,
+            scored_at=sampled,  # the last whose returns these are: not θ after its step
+            note=f"iteration {self.meta.iteration}: outer step rejected: {reason}" if reason else None,
+        )
+
+    def describe(self, row):
+        """'return -80.2 → -40.1, KL 0.0080, 48,000 steps/s'."""
+        seconds = row["sampling_seconds"] + row["learning_seconds"]
+        text = f"return {row['pre_return']:.1f} → {row['post_return']:.1f}, KL {row['kl']:.4f}"
+        text += f", {row['steps'] / seconds:,.0f} steps/s"
+        return text + (f", {row['diverged']} diverged" if row["diverged"] else "")
+
+    # Testing
+
+    def about(self):
+        """What summary.json says of these settings besides their record."""
+        s = self.settings
+        return {
+            "kind": "rl",
+            "method": s.method,
+            "method_title": METHODS[s.method],
+            "datasource": s.datasource,
+            "dataset": s.datasource,
+            "num_classes": None,
+            "num_shots": None,
+            "unit": "return",
+            "paper_iterations": s.paper_iterations,
+        }
+
+    def evaluate(self, protocol, folder):
+        """[Tested]: the adaptation curve on the test tasks, and the returns of each task behind it.
+
+        protocol: a Protocol. folder: not needed.
+        """
+        tasks = self.meta.kind.published_tasks()[: protocol.tasks]
+        returns, diverged, trajectories = [], 0, []
+        adaptation = self.meta.adapt(tasks, protocol.learning_rates, protocol.rollouts)
+        bar = tqdm.tqdm(adaptation, "test", protocol.steps + 1, leave=False, unit="step")
+        for step, (_, sampled) in enumerate(bar):
+            returns.append(sampled.returns)
+            diverged += sampled.diverged
+            if self.settings.datasource == "point" and TRAJECTORY_TASK < len(tasks):
+                trajectories += _trajectories(step, tasks[TRAJECTORY_TASK], sampled)
+        returns = np.stack(returns)
+        curve = f"adaptation_test{protocol.suffix}.csv"
+        tables = {curve: _curve(returns), f"returns_test{protocol.suffix}.csv": _returns(tasks, returns)}
+        if trajectories and not protocol.suffix:
+            tables["trajectories_test.csv"] = (tuple(trajectories[0]), trajectories)
+        evaluation = {
+            "file": curve,
+            "split": "test",
+            "tasks": protocol.tasks,
+            "transductive": None,
+            "step": min(1, protocol.steps),
+            "values": returns.mean(1).tolist(),
+            "errors": _sems(returns).tolist(),
+            "error_is": published.SPREAD,
+            "published": self._published(protocol),
+            "rollouts": protocol.rollouts,
+            "learning_rates": protocol.learning_rates,
+            "diverged": diverged,
+        }
+        return [Tested(evaluation, tables)]
+
+    def _published(self, protocol):
+        """What the authors' curve says at each step, where a test by this protocol stands beside it, else None."""
+        if protocol.suffix or not self.settings.is_papers:
+            return None
+        curve = published.find(self.settings.datasource, self.settings.method)
+        return {
+            "values": {str(step): mean for step, mean in enumerate(curve.means)},
+            "errors": {str(step): sem for step, sem in enumerate(curve.sems)},
+            "error_is": published.SPREAD,
+            "source": curve.source,
+        }
+
+
+def _sems(returns):
+    """Standard errors of the mean over tasks; as the published, of the sample standard deviation."""
+    return returns.std(1, ddof=1) / math.sqrt(returns.shape[1])
+
+
+def _curve(returns):
+    """(columns, rows) of the returns [steps + 1, M] over tasks."""
+    rows = zip(range(len(returns)), returns.mean(1), returns.std(1), _sems(returns))
+    return ADAPTATION_COLUMNS, [dict(zip(ADAPTATION_COLUMNS, row)) for row in rows]
+
+
+def _returns(tasks, returns):
+    """(columns, rows) of the returns of each task."""
+    rows = []
+    for number, (task, of_task) in enumerate(zip(tasks, returns.T)):
+        row = {"task": number} | {f"goal_{i}": goal for i, goal in enumerate(task, start=1)}
+        rows.append(row | {f"step_{step}": value for step, value in enumerate(of_task)})
+    return tuple(rows[0]), rows
+
+
+def _trajectories(step, task, sampled):
+    """Rows of the first episodes on a task: where the point was before each of its moves."""
+    rows, episode = [], 0
+    of_task = (values[TRAJECTORY_TASK] for values in (sampled.observations, sampled.times, sampled.ends))
+    for (x, y, *_), time, end in zip(*of_task):
+        row = {"task": TRAJECTORY_TASK, "goal_1": task[0], "goal_2": task[1], "step": step, "episode": episode}
+        rows.append(row | {"time": time, "x": x, "y": y})
+        episode += int(end)
+        if episode == TRAJECTORY_EPISODES:
+            break
+    return rows

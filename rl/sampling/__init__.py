@@ -1,0 +1,1 @@
+"""Episodes of many tasks at once: the batched simulator, and the sampler that steps it with policies."""

@@ -1,0 +1,248 @@
+"""The learner of supervised runs: its phases, its schedule, what it draws, and what it says of itself."""
+
+from pathlib import Path
+
+import killed
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data_generators.errors import UserError
+from data_generators.image_classes import ImageTasks
+from data_generators.sinusoid import SinusoidTasks
+from maml.methods import maml
+from maml.runs import files, supervised
+from maml.runs.checkpoints import Latest
+from maml.runs.run import Run, make_run
+from maml.runs.settings import Settings, resolve
+from maml.runs.supervised import KIND, SupervisedLearner, learning_rate
+
+
+@pytest.fixture(autouse=True)
+def small_intervals(monkeypatch):
+    for name, value in killed.INTERVALS.items():
+        monkeypatch.setattr(supervised, name, value)
+
+
+def trained(folder, settings, tasks):
+    run = killed.run(folder, settings, tasks)
+    assert run.train()
+    return run
+
+
+def bits(run):
+    return {name: w.tobytes() for name, w in run.weights().items()}
+
+
+# Phases
+
+
+def sinusoid(folder, method=None, **given):
+    return trained(folder, killed.sinusoid_settings(method=method, **given), SinusoidTasks())
+
+
+def test_pretraining_without_meta_training_is_the_method_pretrained(tmp_path):
+    two = sinusoid(tmp_path / "two", pretrain_iterations=10, metatrain_iterations=1)
+    two.restore(Latest())
+    one = sinusoid(tmp_path / "one", "pretrained", metatrain_iterations=10)
+    both = sinusoid(tmp_path / "both", "maml", pretrain_iterations=10, metatrain_iterations=0)
+    assert bits(one) == bits(both) != bits(two)
+
+
+def test_each_phase_has_an_optimiser_of_its_own(tmp_path):
+    run = sinusoid(tmp_path, pretrain_iterations=10, metatrain_iterations=15)
+    assert int(run.state.trainer.adam_updates) == 15 and run.iteration == 25
+
+
+def test_a_method_without_inner_steps_has_no_unadapted_loss_to_pretrain_on(tmp_path):
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "pretrain_iterations": 5, "train_queries": 1}
+    run = killed.run(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks())
+    with pytest.raises(UserError, match="method prototypical has no pretraining, expected pretrain_iterations=0"):
+        run.train()
+
+
+class Counted(ImageTasks):
+    """Image tasks that remember what was drawn of the training split, in order."""
+
+    def __init__(self):
+        super().__init__(killed.image_tasks().splits, 2, rotate=True)
+        self.drawn = []
+
+    def sample(self, split, *how):
+        self.drawn += ["task"] if split == "train" else []
+        return super().sample(split, *how)
+
+    def batch(self, split, seed, step, size):
+        self.drawn.append((split, step, size))
+        return super().batch(split, seed, step, size)
+
+
+def fine_tuning(**given):
+    small = {"num_classes": 2, "num_filters": 3, "max_pool": False, "pretrain_iterations": 20, "batch_size": 4}
+    return resolve("glyphs", "fine_tuning", **{**small, **given})
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A run of a card with pretraining."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in killed.INTERVALS.items():
+            patch.setattr(supervised, name, value)
+        return trained(tmp_path_factory.mktemp("fine_tuning"), fine_tuning(), Counted())
+
+
+def test_pretraining_draws_batches_of_all_classes(pretrained):
+    assert pretrained.learner.tasks.drawn == [("train", step, 4) for step in range(20)]
+
+
+def test_how_many_classes_pretraining_tells_apart_is_written_down(pretrained):
+    """4 classes in 4 turns."""
+    assert files.read_json(pretrained.folder / "config.json")["train_classes"] == 16
+    assert pretrained.weights()["train_w5"].shape == (3, 16)
+
+
+def test_so_that_the_run_is_read_without_its_data(pretrained):
+    settings = KIND.from_dict(files.read_json(pretrained.folder / "config.json"), "config.json")
+    read = Run(SupervisedLearner(settings), pretrained.folder, log=False)
+    read.restore(Latest())
+    assert bits(read) == bits(pretrained)
+
+
+def test_data_of_another_number_of_classes_are_refused():
+    with pytest.raises(UserError, match="was trained on 24 classes, these data have 16"):
+        SupervisedLearner(fine_tuning(train_classes=24), killed.image_tasks())
+
+
+def test_the_table_has_no_column_for_a_loss_that_is_there_by_another_name(pretrained):
+    assert files.read_columns(pretrained.folder / "metrics.csv") == supervised.COLUMNS
+
+
+def test_the_rows_of_pretraining_are_of_its_batches(pretrained):
+    first, last = files.read_table(pretrained.folder / "metrics.csv")
+    assert {name for name, value in first.items() if value is not None} == {
+        "iteration", "support_loss", "support_accuracy",
+    }  # fmt: skip
+    assert last["val_accuracy_after"] is not None
+
+
+# The outer loop
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({}, [0.001, 0.001, 0.001]),
+        ({"schedule": "linear", "meta_lr": 1.0, "metatrain_iterations": 40}, [1.0, 0.75, 0.5]),
+        ({"schedule": "halving", "meta_lr": 1.0, "halve_every": 10}, [1.0, 0.5, 0.25]),
+    ],
+)
+def test_the_step_size_at_iterations_0_10_and_20(given, expected):
+    rate = learning_rate(resolve("omniglot", **given))
+    got = [rate(tf.constant(i, tf.int64)) if callable(rate) else rate for i in (0, 10, 20)]
+    np.testing.assert_allclose(np.array(got, np.float64), expected)
+
+
+def test_what_a_method_wants_of_its_episodes_is_drawn(tmp_path):
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
+    run = killed.run(tmp_path, resolve("glyphs", "prototypical", train_ways=9, **given), killed.image_tasks())
+    run.train()
+    episode = run.learner._draw_episode(0)
+    assert episode.support_x.shape[:2] == (1, 4) and episode.query_x.shape[:2] == (1, 12)
+
+
+def test_cut_episodes_are_said_once(tmp_path, capsys):
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
+    killed.run(tmp_path, resolve("glyphs", "prototypical", train_ways=9, **given), killed.image_tasks()).train()
+    assert capsys.readouterr().err.count("trained on 4-way 1-shot tasks of 3 queries a class instead of 9-way") == 1
+
+
+def test_validation_of_a_method_without_inner_steps_has_nothing_before(tmp_path):
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
+    trained(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks())
+    (row,) = files.read_table(tmp_path / "metrics.csv")
+    assert (row["val_accuracy_before"], row["val_accuracy_after"] is None) == (None, False)
+
+
+def test_a_batch_that_a_method_joins_is_one_chunk(monkeypatch):
+    """2 tasks of 4 would be differentiated together otherwise."""
+    settings, sizes = killed.sinusoid_settings(iterations_per_call=1, tasks_per_chunk=2), []
+
+    def objective(theta, episode, progress):
+        sizes.append(episode.support_x.shape[0])
+        return {"loss": tf.reduce_sum(theta["w1"]) * tf.ones([episode.support_x.shape[0]])}
+
+    card = settings.card._replace(
+        whole_batch=True, build=lambda *arguments: maml.CARD.build(*arguments)._replace(objective=objective)
+    )
+    monkeypatch.setattr(Settings, "card", card)
+    learner = SupervisedLearner(settings, SinusoidTasks())
+    learner.check(Path("nowhere"))
+    learner.begin(Path("nowhere"))
+    learner.advance()
+    assert set(sizes) == {4}
+
+
+# What it says
+
+
+@pytest.mark.parametrize(
+    "row, text",
+    [
+        ({"support_loss": 2.0, "query_loss": 0.25}, "loss 2 → 0.25"),
+        (
+            {"support_loss": 2.0, "query_loss": 0.25, "support_accuracy": 0.2, "query_accuracy": 0.93},
+            "loss 2 → 0.25, accuracy 20 → 93 %",
+        ),
+        ({"query_loss": 0.25, "query_accuracy": 0.93}, "loss 0.25, accuracy 93 %"),
+        ({"loss": 0.5}, "loss 0.5"),
+    ],
+)
+def test_the_text_of_a_row(row, text):
+    assert SupervisedLearner(killed.sinusoid_settings()).describe(row) == text
+
+
+def test_a_step_size_that_is_not_there_is_not_advised(tmp_path):
+    learner = SupervisedLearner(resolve("glyphs", "prototypical", num_classes=2, num_filters=3, max_pool=False))
+    assert "a smaller --meta_lr may help" in learner._failure({"loss": float("nan")})
+
+
+# The kind
+
+
+def test_the_kind_makes_a_run_of_a_data_source(tmp_path):
+    settings = KIND.resolve("sinusoid", {}, metatrain_iterations=3)
+    run = make_run(KIND, settings, tmp_path, {"train": True}, log=False)
+    assert run.settings == settings and run.learner.tasks.input_shape == (1,)
+
+
+def test_the_oracle_is_told_the_task(tmp_path):
+    run = make_run(KIND, KIND.resolve("sinusoid", {}, baseline="oracle"), tmp_path, {"train": True}, log=False)
+    assert run.learner.tasks.input_shape == run.learner.problem.input_shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "datasource, options, message",
+    [
+        ("sinusoid", {"data_path": "x"}, "data_path given, but sinusoid reads no files; expected one of omniglot"),
+        (
+            "glyphs",
+            {"checkpoint": "model1", "train": True},
+            "checkpoint given, which is for testing; expected --train=F",
+        ),
+        ("folder", {}, "the folder source needs --data_path"),
+    ],
+)
+def test_what_cannot_be_asked_for(datasource, options, message):
+    with pytest.raises(UserError, match=message):
+        KIND.resolve(datasource, options)
+
+
+def test_a_folder_of_images_goes_by_its_own_name(tmp_path):
+    (tmp_path / "My birds").mkdir()
+    settings = KIND.resolve("folder", {"data_path": str(tmp_path / "My birds")})
+    assert settings.task.dataset == "folder_my_birds"
+
+
+def test_the_settings_of_a_method_are_a_group_of_their_own():
+    groups = KIND.record_types("omniglot", "reptile")
+    assert list(groups) == ["task", "network", "Reptile", "training", "engine"]

@@ -1,0 +1,38 @@
+"""What Adam and plain gradient steps do to variables, and the schedules, by hand."""
+
+import numpy as np
+import tensorflow as tf
+
+from maml import optimizers
+
+
+def test_a_linear_schedule_starts_at_the_rate_and_never_reaches_zero():
+    """Reptile's ε over 4 iterations: 1, 0.75, 0.5, 0.25."""
+    schedule = optimizers.linear(1.0, 4)
+    assert [float(schedule(tf.constant(i, tf.int64))) for i in range(4)] == [1, 0.75, 0.5, 0.25]
+
+
+def test_a_halving_schedule_halves_after_every_so_many_iterations():
+    schedule = optimizers.halving(0.001, 2000)
+    got = [float(schedule(tf.constant(i, tf.int64))) for i in (0, 1999, 2000, 3999, 4000, 10000)]
+    assert got == [0.001, 0.001, 0.0005, 0.0005, 0.00025, 0.001 / 32]
+
+
+def test_a_gradient_step_by_hand():
+    weights = {"w": tf.Variable([1.0, 2.0]), "v": tf.Variable(3.0)}
+    optimizers.sgd_step(weights, {"w": tf.constant([0.5, -1.0])}, 0.5)
+    np.testing.assert_array_equal(weights["w"], [0.75, 2.5])
+    assert float(weights["v"]) == 3.0  # without a gradient it stays
+
+
+def test_adams_first_step_has_the_size_of_the_rate_whatever_the_gradient():
+    weights, zeros = {"w": tf.Variable([1.0, 2.0], dtype=tf.float64)}, lambda: {"w": tf.Variable([0.0, 0.0], dtype=tf.float64)}
+    optimizers.adam_step(weights, zeros(), zeros(), 1, {"w": tf.constant([0.5, -1e3], tf.float64)}, 0.25)
+    np.testing.assert_allclose(weights["w"], [0.75, 2.25], rtol=1e-6)
+
+
+def test_the_rate_may_be_a_tensor_of_another_type():
+    """A schedule's is float64; float32 weights stay so."""
+    weights = {"w": tf.Variable([1.0])}
+    optimizers.sgd_step(weights, {"w": tf.constant([1.0])}, tf.constant(0.5, tf.float64))
+    assert weights["w"].numpy() == [0.5] and weights["w"].dtype == tf.float32
