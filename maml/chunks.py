@@ -8,10 +8,11 @@ import tensorflow as tf
 def map_chunks(function, tasks, size, *, one_kernel):
     """[function(chunk) for each chunk of at most `size` tasks], to be called within a tf.function.
 
-    tasks: any nest of tensors with the task axis in front. The chunks don't depend on one another, so that TensorFlow runs
-    them at the same time, one on each core. one_kernel: whether `function` is compiled into one kernel. If not, its many
-    kernels stand in the graph once, in a loop: copies for every chunk would take memory, and time to optimise, that grow
-    with the number of tasks, and all of them would be begun at once.
+    tasks: any nest of tensors with the task axis in front. The chunks don't depend on one another, so that TensorFlow
+    runs them at the same time, one on each core.
+    one_kernel: whether `function` is compiled into one kernel. If not, its many kernels stand in the graph once, in a
+    loop: copies for every chunk would take memory, and time to optimise, that grow with the number of tasks, and all
+    of them would be begun at once.
     """
     num_tasks = tf.nest.flatten(tasks)[0].shape[0]
 

@@ -13,7 +13,7 @@ TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
 
 
 class Adaptation(NamedTuple):
-    """loss and metric of every task after every step: float64 [tasks, steps + 1]; metric is None where there is none."""
+    """loss and metric of every task after every step: float64 [tasks, steps + 1]; metric: None where there is none."""
 
     loss: np.ndarray
     metric: np.ndarray | None

@@ -48,13 +48,11 @@ def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=Non
     return {**weights, **stepped}, losses
 
 
-def adapt(forward, loss, weights, support_x, support_y, inner_lr, num_updates, first_order=False, is_adapted=None):
-    """`num_updates` inner steps on the support sets. weights have the task axis. Returns the weights after 0, 1, … steps."""
+def adapt(task_loss, weights, inner_lr, num_updates, first_order=False, is_adapted=None):
+    """The weights after 0, 1, … `num_updates` inner steps. Others as in `inner_update`."""
     trajectory = [weights]
     for _ in range(num_updates):
-        weights, _ = inner_update(
-            lambda w: loss(forward(w, support_x), support_y), weights, inner_lr, first_order, is_adapted
-        )
+        weights, _ = inner_update(task_loss, weights, inner_lr, first_order, is_adapted)
         trajectory.append(weights)
     return trajectory
 

@@ -55,7 +55,9 @@ BATCH_NORM_EPSILON = 1e-3  # the default of `tf.contrib.layers.batch_norm`
 
 
 def batch_norm(x, beta, num_reference=None, gamma=None, epsilon=BATCH_NORM_EPSILON):
-    """γ·(x − mean)/sqrt(var + ε) + β over examples and space, per task and channel. x [M, n, ..., C], beta, gamma [M, C].
+    """γ·(x − mean)/sqrt(var + ε) + β over examples and space, per task and channel.
+
+    x [M, n, ..., C], beta and gamma [M, C].
 
     Always the statistics of the batch at hand, biased variance, an offset but no scale (gamma None), as the authors use
     `tf.contrib.layers.batch_norm` (its defaults: epsilon 0.001, center, no scale).
@@ -76,7 +78,7 @@ def fixed_norm(x, mean, variance, beta, gamma=None, epsilon=BATCH_NORM_EPSILON):
 
 
 def moments(x):
-    """(mean, unbiased variance), each [M, C], of x [M, n, ..., C] over examples and space; no gradient flows through them."""
+    """(mean, unbiased variance), each [M, C], of x [M, n, ..., C] over examples and space. No gradient goes through."""
     rows = tf.stop_gradient(_rows(x))
     count = tf.cast(tf.shape(rows)[1], x.dtype)
     mean = tf.reduce_mean(rows, 1)

@@ -37,11 +37,12 @@ class Method(NamedTuple):
     init: seed -> θ, {name: tensor}.
     start: (θ, support_x [M, N·K, …], support_y [M, N·K, N]) -> state after 0 inner steps: any nest, M in front.
     step: (state, support_x, support_y, inner_lr=None) -> state after one more; None: the method has no inner steps.
-    predict: (state, x [M, n, …], reference=None) -> outputs [M, n, N]. Without a reference the examples x are normalised
-        together. reference: the support inputs; each of x is then normalised by itself, by statistics that are not its own.
+    predict: (state, x [M, n, …], reference=None) -> outputs [M, n, N]. Without a reference the examples x are
+        normalised together. reference: the support inputs; each of x is then normalised by itself, by statistics that
+        are not its own.
     objective: (θ, Episode or Batch, progress in [0, 1)) -> {"loss": [M]}, which training minimises, and what else is to
-        be recorded, by name, each [M]. "carried": {name: [M, …]} are entries of θ that no gradient moves; after an update
-        they are the mean over the tasks of what is given here.
+        be recorded, by name, each [M]. "carried": {name: [M, …]} are entries of θ that no gradient moves; after an
+        update they are the mean over the tasks of what is given here.
     xla: whether all this may be compiled by XLA.
     """
 

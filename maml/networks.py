@@ -4,8 +4,8 @@ A `Network` is two functions. `init(seed)` gives the weights θ of one network, 
 conv1, b1, …, w5, b5) with the normalisation parameters beside them (beta0, gamma0, …: one set a layer). `forward`
 takes weights that carry the task axis M in front of every tensor, and the inputs of all M tasks.
 
-A bias in front of a batch norm is subtracted again by it: it exists, as in the authors' networks, and is left out of the
-sum, so that its gradient is exactly zero.
+A bias in front of a batch norm is subtracted again by it: it exists, as in the authors' networks, and is left out of
+the sum, so that its gradient is exactly zero.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def is_average(name):
 
 
 def is_adapted(name):
-    """Whether the inner loop adapts this weight: all but the normalisation's (authors' maml.py: they are not in `weights`)."""
+    """Whether the inner loop adapts this weight: all but the normalisation's (authors' maml.py has them elsewhere)."""
     return not name.startswith(("beta", "gamma")) and not is_average(name)
 
 
@@ -92,7 +92,7 @@ def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
     return Network(init, *_forms(run))
 
 
-def conv_net(
+def conv_net(  # noqa: PLR0913  (all but the first three have the authors' value for Omniglot)
     input_shape, num_filters, dim_output, norm="batch_norm", max_pool=False, flatten=False, xla=True, dtype=tf.float32
 ):
     """Four blocks of 3x3 convolution, normalisation, ReLU; then one dense layer. input_shape is (H, W, C).
@@ -155,7 +155,7 @@ def init_head(features, dim_output, flatten, seed, dtype=tf.float32):
 
 
 def _forms(run):
-    """`forward` and `forward_with_averages` of a Network, made of run(weights, x, num_reference, averages: to be filled)."""
+    """`forward` and `forward_with_averages`, made of run(weights, x, num_reference, averages), which fills `averages`."""
 
     def forward(weights, x, num_reference=None):
         return run(weights, x, num_reference, None)
@@ -187,8 +187,9 @@ def _init_norm(norm, i, size, dtype):
 
 
 def _normalise(norm, form, x, weights, i, num_reference, averages):
-    """The bias and the normalisation of layer i = 1, 2, …, as far as there are any. form: the module `batch_norm` is from.
+    """The bias and the normalisation of layer i = 1, 2, …, as far as there are any.
 
+    form: the module `batch_norm` is from.
     averages: a dict to which the layer's running averages after this batch are added, or None.
     """
     offset, scale = weights.get(f"beta{i - 1}"), weights.get(f"gamma{i - 1}")

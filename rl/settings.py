@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from data_generators.errors import UserError
+from maml.methods import card
 from maml.methods.card import Record, keys, setting
 from rl.tasks import DATASOURCES, HORIZONS, TITLES
 
@@ -125,21 +126,10 @@ class Settings(Record):
 
     def differences(self):
         """{field: value} of what is neither free nor the seed and not the value of the preset."""
-        paper = self._paper()
-        fields = [field for field in dataclasses.fields(self) if not field.metadata["free"]]
-        values = {field.name: getattr(self, field.name) for field in fields if field.name not in IDENTITY}
-        return {name: value for name, value in values.items() if value != paper[name]}
+        return card.differences([self], self._paper(), IDENTITY)
 
     def _tags(self, what):
-        """What differs from the preset, as texts for a name ("tag") or a title ("words")."""
-        texts = []
-        for name, value in self.differences().items():
-            about = type(self).__dataclass_fields__[name].metadata
-            tag = about[what] or about["tag"]
-            text = tag.get(value) if isinstance(tag, dict) else tag
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            texts.append((text or f"{keys(type(self))[name]}_{{}}").format(shown))
-        return texts
+        return card.tags([self], self.differences(), what)
 
     @property
     def name(self):
@@ -167,11 +157,7 @@ class Settings(Record):
 
     def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
-        ours, theirs = self.to_dict(), recorded.to_dict()
-        free = {keys(type(self))[field.name] for field in dataclasses.fields(self) if field.metadata["free"]}
-        if different := [name for name in ours if name not in free and ours[name] != theirs[name]]:
-            details = ", ".join(f"{name}={theirs[name]} there and {ours[name]} here" for name in different)
-            raise UserError(f"{folder} holds a run with other settings: {details}; expected {expected}")
+        card.check_same(self.to_dict(), recorded.to_dict(), card.free_keys([self]), folder, expected)
 
 
 def is_papers(differences):

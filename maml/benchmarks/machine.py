@@ -32,7 +32,7 @@ def calls_a_second(call):
 
 
 def alternate(contenders):
-    """(median calls a second of each contender, by name; FLOP/s of matrix products), all measured in each of ROUNDS rounds."""
+    """(median calls a second of each contender, by name; FLOP/s of matrix products), over ROUNDS rounds of all of them."""
     everything = {**contenders, "": matrix_product()}
     rates = {name: [] for name in everything}
     for call in everything.values():

@@ -77,9 +77,9 @@ class Case:
     def flops(self, num_tasks):
         """Floating-point operations (2 a multiply-add) of the convolutions' products in one of MAML's meta-gradients.
 
-        Counted in passes, one product of patches and kernel each. Query set: forward 1, its gradient 2. Support set, for
-        each inner step: forward 1, its gradient 2, and 6 to differentiate that gradient: 2 products for each of its two,
-        and 2 more from its forward. The first layer has no gradient for its input: 2 instead of 3, 4 instead of 9.
+        Counted in passes, one product of patches and kernel each. Query set: forward 1, its gradient 2. Support set,
+        for each inner step: forward 1, its gradient 2, and 6 to differentiate that gradient: 2 products for each of its
+        two, and 2 more from its forward. The first layer has no gradient for its input: 2 instead of 3, 4 instead of 9.
         """
         network, own, of = self.settings.network, self.settings.own, self.episodes
         total, (size, _, channels) = 0, self.shape

@@ -8,8 +8,18 @@ from typing import Any, NamedTuple, get_args
 from data_generators.errors import UserError
 
 
-def setting(
-    default, help, *, flag=None, tag=None, words=None, choices=None, at_least=None, positive=False, free=False, added=False
+def setting(  # noqa: PLR0913  (keyword-only, and what a field may say of itself)
+    default,
+    help,
+    *,
+    flag=None,
+    tag=None,
+    words=None,
+    choices=None,
+    at_least=None,
+    positive=False,
+    free=False,
+    added=False,
 ):
     """A field of a Record.
 
@@ -31,7 +41,7 @@ def setting(
 
 @dataclass(frozen=True)
 class Record:
-    """Base of a frozen dataclass of settings. UserError for a value of another type than declared, or out of its limits."""
+    """Base of a frozen dataclass of settings. UserError for a value of another type than declared, or out of limits."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -60,6 +70,43 @@ class Record:
 def keys(record):
     """{field: its name on the command line and in config.json} of a Record's type."""
     return {field.name: field.metadata.get("flag") or field.name for field in dataclasses.fields(record)}
+
+
+def free_keys(records):
+    """The flags of what may be another value when a run of these records goes on."""
+    kinds = map(type, records)
+    return {keys(kind)[f.name] for kind in kinds for f in dataclasses.fields(kind) if f.metadata["free"]}
+
+
+def differences(records, paper, aside=()):
+    """{field: value} of what in these records is neither free nor in `aside` and not as in `paper`, {field: value}."""
+    fields = [(record, field) for record in records for field in dataclasses.fields(record)]
+    kept = [(record, field.name) for record, field in fields if not field.metadata["free"] and field.name not in aside]
+    return {name: getattr(record, name) for record, name in kept if getattr(record, name) != paper[name]}
+
+
+def tags(records, different, what):
+    """The differences of these records as texts for a folder's name, what="tag", or for a title, what="words"."""
+    texts = []
+    for record in records:
+        for field in dataclasses.fields(record):
+            if field.name in different:
+                value, tag = different[field.name], field.metadata[what] or field.metadata["tag"]
+                text = tag.get(value) if isinstance(tag, dict) else tag
+                shown = f"{value:g}" if isinstance(value, float) else str(value)
+                texts.append((text or f"{keys(type(record))[field.name]}_{{}}").format(shown))
+    return texts
+
+
+def check_same(ours, theirs, free, folder, expected):
+    """UserError if settings, {flag: value}, would compute something else than those recorded in `folder`.
+
+    free: the flags whose values may differ. expected: what would do instead, for the message.
+    """
+    different = [name for name in {**theirs, **ours} if name not in free and ours.get(name) != theirs.get(name)]
+    if different:
+        details = ", ".join(f"{name}={theirs.get(name)} there and {ours.get(name)} here" for name in different)
+        raise UserError(f"{folder} holds a run with other settings: {details}; expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -136,16 +183,18 @@ class Published(NamedTuple):
 OVER_TASKS = "95 % interval over tasks"
 
 
-def accuracy(dataset, num_classes, num_shots, percent, error, step, source, error_is=OVER_TASKS, digits=None, **more):
-    """The Published of an accuracy printed in percent; error is half its interval, or None.
+def accuracy(task, printed, step, source, error_is=OVER_TASKS, **more):
+    """The Published of an accuracy printed in percent.
 
-    digits: None for 2 where it is of miniImagenet, else 1.
+    task: (data set, N, K). printed: the percentage, or with half its interval behind it: (percent, percent or None).
+    step: that it is read after.
+    Others as in `Published`; two digits for miniImagenet if nothing else is said.
     """
+    percent, error = printed if isinstance(printed, tuple) else (printed, None)
     values = {step: round(percent / 100, 6)}
     errors = {step: None if error is None else round(error / 100, 6)}
-    digits = digits or (2 if dataset == "miniimagenet" else 1)
-    cell = Published(dataset, num_classes, num_shots, "accuracy", values, errors, error_is, source, **more)
-    return cell._replace(digits=digits)
+    more = {"digits": 2 if task[0] == "miniimagenet" else 1, **more}
+    return Published(*task, "accuracy", values, errors, error_is, source, **more)
 
 
 class Reading(NamedTuple):

@@ -1,4 +1,4 @@
-"""The fine-tuning baseline: a classifier of all training classes, given a new last layer and trained on the support set.
+"""The fine-tuning baseline: a classifier of all training classes, trained on a support set with a new last layer.
 
 [RL] is the paper that printed it; [RL-code] is twitter/meta-learning-lstm at 0df7fc7. [P]: as in maml.py.
 """
@@ -128,8 +128,8 @@ CARD = Card(
     preset=preset,
     build=build,
     published=(
-        accuracy("miniimagenet", 5, 1, 28.86, 0.54, 15, "[RL] table 1, as [P] table 1 has it", trained_shots=0),
-        accuracy("miniimagenet", 5, 5, 49.79, 0.79, 15, "[RL] table 1, as [P] table 1 has it", trained_shots=0),
+        accuracy(("miniimagenet", 5, 1), (28.86, 0.54), 15, "[P] table 1, MiniImagenet", trained_shots=0),
+        accuracy(("miniimagenet", 5, 5), (49.79, 0.79), 15, "[P] table 1, MiniImagenet", trained_shots=0),
     ),
     learns=("classification",),
     reading=reading,
@@ -139,8 +139,8 @@ CARD = Card(
     curve_title="batches of all training classes",
     normalisation="one query at a time",
     differs=(
-        "The step size at test is constant; the paper chooses its decay too. It is chosen by the error over all 15 steps. "
-        "Characters are classified in every turn as classes of their own, and tested on MAML's tasks; the paper has no "
-        "Omniglot. γ starts at 1, in the authors' code U(0, 1), and convolutions Xavier uniform."
+        "The step size at test is constant; the paper chooses its decay too. It is chosen by the error over all 15 "
+        "steps. Every turn of a character is a class of the training; the paper has no Omniglot. γ starts at 1, in the "
+        "authors' code U(0, 1), and convolutions Xavier uniform."
     ),
 )

@@ -96,40 +96,33 @@ TABLE_2 = "[P] appendix C.1, table 2"
 def squared_errors(values, **more):
     """The Published of three mean squared errors, after 1, 5 and 10 steps on 5 points, of networks trained with 10."""
     by_step = dict(zip((1, 5, 10), values))
-    return Published(
-        "sinusoid", None, 5, "mse", by_step, dict.fromkeys(by_step), "", TABLE_2, trained_shots=10, **more
-    )
+    return Published("sinusoid", None, 5, "mse", by_step, dict.fromkeys(by_step), "", TABLE_2, trained_shots=10, **more)
 
 
 _AS_THE_CODE = ({"num_tasks": 4},)  # [C] main.py has a meta-batch of 4 for 5 shots too, [P] A.1 says 2
 
+NO_CONV = dict(variant={"conv": False}, label="MAML, no conv")
+FIRST_ORDER = dict(variant={"first_order": True}, label="MAML, first order")
+
 PUBLISHED = (
-    accuracy("omniglot", 5, 1, 89.7, 1.1, 3, TABLE_1_OMNIGLOT, variant={"conv": False}, label="MAML, no conv"),
-    accuracy("omniglot", 5, 5, 97.5, 0.6, 3, TABLE_1_OMNIGLOT, variant={"conv": False}, label="MAML, no conv"),
-    accuracy("omniglot", 5, 1, 98.7, 0.4, 3, TABLE_1_OMNIGLOT),
-    accuracy("omniglot", 5, 5, 99.9, 0.1, 3, TABLE_1_OMNIGLOT),
-    accuracy("omniglot", 20, 1, 95.8, 0.3, 5, TABLE_1_OMNIGLOT),
-    accuracy("omniglot", 20, 5, 98.9, 0.2, 5, TABLE_1_OMNIGLOT),
-    accuracy(
-        "miniimagenet", 5, 1, 48.07, 1.75, 10, TABLE_1_IMAGENET, variant={"first_order": True}, label="MAML, first order"
-    ),
-    accuracy(
-        "miniimagenet", 5, 5, 63.15, 0.91, 10, TABLE_1_IMAGENET, variant={"first_order": True},
-        also=_AS_THE_CODE, label="MAML, first order",
-    ),
-    accuracy("miniimagenet", 5, 1, 48.70, 1.84, 10, TABLE_1_IMAGENET),
-    accuracy("miniimagenet", 5, 5, 63.11, 0.92, 10, TABLE_1_IMAGENET, also=_AS_THE_CODE),
+    accuracy(("omniglot", 5, 1), (89.7, 1.1), 3, TABLE_1_OMNIGLOT, **NO_CONV),
+    accuracy(("omniglot", 5, 5), (97.5, 0.6), 3, TABLE_1_OMNIGLOT, **NO_CONV),
+    accuracy(("omniglot", 5, 1), (98.7, 0.4), 3, TABLE_1_OMNIGLOT),
+    accuracy(("omniglot", 5, 5), (99.9, 0.1), 3, TABLE_1_OMNIGLOT),
+    accuracy(("omniglot", 20, 1), (95.8, 0.3), 5, TABLE_1_OMNIGLOT),
+    accuracy(("omniglot", 20, 5), (98.9, 0.2), 5, TABLE_1_OMNIGLOT),
+    accuracy(("miniimagenet", 5, 1), (48.07, 1.75), 10, TABLE_1_IMAGENET, **FIRST_ORDER),
+    accuracy(("miniimagenet", 5, 5), (63.15, 0.91), 10, TABLE_1_IMAGENET, also=_AS_THE_CODE, **FIRST_ORDER),
+    accuracy(("miniimagenet", 5, 1), (48.70, 1.84), 10, TABLE_1_IMAGENET),
+    accuracy(("miniimagenet", 5, 5), (63.11, 0.92), 10, TABLE_1_IMAGENET, also=_AS_THE_CODE),
     squared_errors((0.67, 0.38, 0.35)),
 )
 
 
 def _context(label, dataset, source, cells, **more):
-    """Cells of a method that the paper compares with, {(N, K): percent, or (percent, interval)}: context, no command."""
-    pairs = {task: cell if isinstance(cell, tuple) else (cell, None) for task, cell in cells.items()}
-    return tuple(
-        accuracy(dataset, *task, *pair, None, source, label=label, measured_here=False, **more)
-        for task, pair in pairs.items()
-    )
+    """Cells of a method that the paper compares with, {(N, K): percent, or with its interval}: context, no command."""
+    more |= {"label": label, "measured_here": False}
+    return tuple(accuracy((dataset, *task), printed, None, source, **more) for task, printed in cells.items())
 
 
 def _omniglot(label, *percents):

@@ -83,8 +83,10 @@ def reading(task: Task, settings) -> Reading:
 
 
 def _cells(dataset, source, cells):
-    """Of {(N, K): (percent, interval or None)}. All were trained with one shot ([L])."""
-    return tuple(accuracy(dataset, *task, *cell, 1, source, digits=2, trained_shots=1) for task, cell in cells.items())
+    """Of {(N, K): percent, or (percent, interval)}. All were trained with one shot ([L])."""
+    return tuple(
+        accuracy((dataset, *task), printed, 1, source, digits=2, trained_shots=1) for task, printed in cells.items()
+    )
 
 
 CARD = Card(
@@ -95,15 +97,16 @@ CARD = Card(
     build=build,
     published=(
         *_cells("omniglot", "[L] by way of T-NAS, table 2", {(5, 1): (99.53, 0.26), (5, 5): (99.93, 0.09)}),
-        *_cells("omniglot", "[L], second-hand", {(20, 1): (95.93, None), (20, 5): (98.97, None)}),
+        *_cells("omniglot", "[L], second-hand", {(20, 1): 95.93, (20, 5): 98.97}),
         *_cells("miniimagenet", "[L] by way of CAVIA's table", {(5, 1): (50.47, 1.87), (5, 5): (64.03, 0.94)}),
-        *_cells("miniimagenet", "[L], second-hand", {(20, 1): (17.56, None), (20, 5): (28.92, None)}),
+        *_cells("miniimagenet", "[L], second-hand", {(20, 1): 17.56, (20, 5): 28.92}),
     ),
     learns=("regression", "classification"),
     reading=reading,
     differs=(
-        "The networks are MAML's: on Omniglot strided convolutions instead of max-pooling, and no dense layer of 32 before "
-        "the last. Tasks of a meta-update and queries are MAML's too, as the paper's for images are not known here. The "
-        "paper's sine waves vary in frequency besides, with 4 tasks a meta-update: its errors belong to other tasks."
+        "The networks are MAML's: on Omniglot strided convolutions instead of max-pooling, and no dense layer of 32 "
+        "before the last. Tasks of a meta-update and queries are MAML's too, as the paper's for images are not known "
+        "here. The paper's sine waves vary in frequency besides, with 4 tasks a meta-update: its errors are of other "
+        "tasks."
     ),
 )

@@ -12,6 +12,7 @@ from data_generators.errors import UserError
 from data_generators.sources import SOURCES
 from maml import methods
 from maml.meta_training import OPTIMIZERS
+from maml.methods import card
 from maml.methods.card import Card, Published, Record, Task, keys, setting
 from maml.networks import NORMS
 
@@ -23,7 +24,9 @@ class Network(Record):
     """The network, of which a method makes what it needs."""
 
     num_filters: int = setting(64, "filters of each convolution", at_least=1)
-    conv: bool = setting(True, "convolutional classifier, or a dense one", tag={False: "dense"}, words={False: "no conv"})
+    conv: bool = setting(
+        True, "convolutional classifier, or a dense one", tag={False: "dense"}, words={False: "no conv"}
+    )
     norm: str = setting(
         "batch_norm",
         "normalisation of each layer",
@@ -58,7 +61,7 @@ class Training(Record):
         super().__post_init__()
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
         halving = self.schedule == "halving"
-        self.expect((self.halve_every is not None) == halving, "halve_every", "a number with schedule=halving, else nothing")
+        self.expect((self.halve_every is not None) == halving, "halve_every", "a number with schedule=halving, or nothing")
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,17 @@ class Settings:
     def __post_init__(self):
         task, network = self.task, self.network
         task.expect(task.datasource in SOURCES, "datasource", "one of " + ", ".join(SOURCES))
-        task.expect(task.split is None or task_fractions(task), "split", "three fractions that sum to 1, as 0.64,0.16,0.2")
+        task.expect(task.split is None or task_fractions(task), "split", "three fractions that sum to 1: 0.64,0.16,0.2")
         kind = "classification" if task.classification else "regression"
         if kind not in self.card.learns:
-            raise UserError(f"method {self.method} learns {' and '.join(self.card.learns)}, got datasource {task.datasource}")
+            learns = " and ".join(self.card.learns)
+            raise UserError(f"method {self.method} learns {learns}, got datasource {task.datasource}")
         if network.max_pool and not network.conv:
             raise UserError("max_pool goes with conv, got max_pool=True and conv=False")
         if network.max_pool and task.image_size is not None and task.image_size < 16:
-            raise UserError(f"image_size is {task.image_size}, expected at least 16 for four max-pools, or --max_pool=False")
+            raise UserError(
+                f"image_size is {task.image_size}, expected at least 16 for four max-pools, or --max_pool=False"
+            )
 
     @property
     def card(self) -> Card:
@@ -107,7 +113,8 @@ class Settings:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        return tuple(value for field in dataclasses.fields(self) if isinstance(value := getattr(self, field.name), Record))
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return tuple(value for value in values if isinstance(value, Record))
 
     @property
     def seed(self) -> int:
@@ -128,14 +135,14 @@ class Settings:
 
     @classmethod
     def from_dict(cls, record, origin):
-        """The settings written by `to_dict`. Raises UserError, naming `origin`, on unknown or missing names or wrong values."""
+        """The settings written by `to_dict`. UserError, naming `origin`, for names or values that are wrong."""
         flat = _as_written_today(record)
         method = flat.pop("method")
         try:
             types = record_types(method)
             fields = {key: field for kind in types.values() for field, key in _fields(kind)}
-            needed = {key for key, f in fields.items() if not (f.metadata["free"] or f.metadata["added"] or f.default is None)}
-            if odd := sorted(set(flat) - set(fields) | needed - set(flat)):
+            may_lack = {key for key, f in fields.items() if f.metadata["free"] or f.metadata["added"] or f.default is None}
+            if odd := sorted(set(flat) - set(fields) | set(fields) - may_lack - set(flat)):
                 raise UserError(f"these settings are unknown or missing: {', '.join(odd)}")
             return cls(method, **{name: _make(kind, flat) for name, kind in types.items()})
         except UserError as error:
@@ -144,24 +151,15 @@ class Settings:
     def differences(self) -> dict[str, Any]:
         """{field: value} of what is neither free nor the seed and not the value of the method's preset."""
         paper = _paper(self.method, self.task, self.network.conv)
-        found = {}
-        for record in self.records:
-            for field in dataclasses.fields(record):
-                if field.metadata["free"] or field.name in IDENTITY:
-                    continue
-                if (value := getattr(record, field.name)) != paper[field.name]:
-                    found[field.name] = value
-        return found
+        return card.differences(self.records, paper, (*IDENTITY, *self._lengths()))
+
+    def _lengths(self):
+        """The settings that say how long the training is."""
+        only_pretrained = "metatrain_iterations" in self.card.unused
+        return ("metatrain_iterations", "pretrain_iterations") if only_pretrained else ("metatrain_iterations",)
 
     def _tags(self, what):
-        """What differs from the preset, in the order of the settings, as texts for a name ("tag") or a title ("words")."""
-        different, texts = self.differences(), []
-        for field, key in (pair for record in self.records for pair in _fields(type(record))):
-            if field.name in different:
-                value, tag = different[field.name], field.metadata[what] or field.metadata["tag"]
-                text = tag.get(value) if isinstance(tag, dict) else tag
-                texts.append((text or f"{key}_{{}}").format(_in_a_name(value)))
-        return texts
+        return card.tags(self.records, self.differences(), what)
 
     @property
     def name(self) -> str:
@@ -221,16 +219,10 @@ class Settings:
 
     def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
-        ours, theirs, free = self.to_dict(), recorded.to_dict(), self._free()
-        different = [n for n in {**theirs, **ours} if n not in free and ours.get(n) != theirs.get(n)]
-        if different:
-            details = ", ".join(f"{n}={theirs.get(n)} there and {ours.get(n)} here" for n in different)
-            raise UserError(f"{folder} holds a run with other settings: {details}; expected {expected}")
-
-    def _free(self):
-        """The flags of what may be another value when a run goes on. A schedule to the end fixes where the end is."""
-        free = {key for record in self.records for field, key in _fields(type(record)) if field.metadata["free"]}
-        return free - {"metatrain_iterations"} if self.training.schedule == "linear" else free
+        free = card.free_keys(self.records) | set(self._lengths())
+        if self.training.schedule == "linear":  # to the end, which is therefore fixed
+            free -= set(self._lengths())
+        card.check_same(self.to_dict(), recorded.to_dict(), free, folder, expected)
 
 
 def _trained_shots(cell, task):
@@ -259,8 +251,8 @@ def resolve(datasource, method=None, baseline=None, **given) -> Settings:
     """The Settings: what is given, by flag, and the method's preset for whatever is None.
 
     baseline: the method's name as the authors spell the sinusoid's comparisons, oracle; ours: pretrained.
-    Unknown names raise TypeError. UserError for a value that can't be, and for a setting that means nothing for the data
-    source or the network.
+    Unknown names raise TypeError. UserError for a value that can't be, and for a setting that means nothing for the
+    data source or the network.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if datasource not in SOURCES:
@@ -307,7 +299,9 @@ def _method(method, baseline, given):
 def _check_sense(datasource, given):
     """UserError for a setting that means nothing for the data source or the network."""
     if datasource == "sinusoid" and (odd := [name for name in IMAGES_ONLY if name in given]):
-        raise UserError(f"{', '.join(odd)} given, but sinusoid tasks have no classes or images; expected a data source of images")
+        raise UserError(
+            f"{', '.join(odd)} given, but sinusoid tasks have no classes or images; expected a data source of images"
+        )
     if datasource != "folder" and (odd := [name for name in FOLDER_ONLY if name in given]):
         raise UserError(f"{', '.join(odd)} given, but {datasource} settles that itself; expected --datasource=folder")
     if given.get("conv") is False and "num_filters" in given:
@@ -326,7 +320,7 @@ def _paper(method, task, conv):
     """{field: value} of all settings in the method's preset for a task; of a dense network, those that it has."""
     types = record_types(method)
     values = {field.name: field.default for kind in types.values() for field in dataclasses.fields(kind)}
-    values |= {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name in ("datasource", "num_classes", "num_shots")}
+    values |= {name: getattr(task, name) for name in ("datasource", "num_classes", "num_shots")}
     values |= {name: value for name, value in methods.get(method).preset(task).items()}
     return values | ({} if conv else {"max_pool": False, "num_filters": Network.num_filters})
 
@@ -352,7 +346,3 @@ def _fields(kind):
 def _make(kind, flat):
     """The Record with the values that `flat` has by key, and defaults for the others."""
     return kind(**{field.name: flat[key] for field, key in _fields(kind) if key in flat})
-
-
-def _in_a_name(value):
-    return f"{value:g}" if isinstance(value, float) else str(value)

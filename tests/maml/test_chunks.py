@@ -11,7 +11,11 @@ from maml.chunks import map_chunks
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 def test_the_chunks_together_are_the_whole_in_order(size, one_kernel):
     tasks = {"a": tf.range(5.0), "b": tf.reshape(tf.range(10.0), [5, 2])}
-    mapped = tf.function(lambda t: map_chunks(lambda c: c["a"][:, None] + c["b"], t, size, one_kernel=one_kernel))(tasks)
+
+    def sums(chunk):
+        return chunk["a"][:, None] + chunk["b"]
+
+    mapped = tf.function(lambda t: map_chunks(sums, t, size, one_kernel=one_kernel))(tasks)
     assert [len(part) for part in mapped] == [min(size, 5 - i) for i in range(0, 5, size)]
     np.testing.assert_array_equal(tf.concat(mapped, 0), tasks["a"][:, None] + tasks["b"])
 

@@ -30,9 +30,11 @@ def evaluator():
 def by_hand(inner_lr=0.2):
     """(loss, accuracy), each [tasks, steps + 1], on the query sets: `adapt`, then the loss of each step."""
     theta, loss = inner_loop.per_task(THETA, TASKS), loss_function("cross_entropy")
-    trajectory = inner_loop.adapt(
-        NET.forward, loss, theta, *EPISODE[:2], inner_lr, STEPS, is_adapted=networks.is_adapted
-    )
+
+    def task_loss(weights):
+        return loss(NET.forward(weights, EPISODE.support_x), EPISODE.support_y)
+
+    trajectory = inner_loop.adapt(task_loss, theta, inner_lr, STEPS, is_adapted=networks.is_adapted)
     outputs = [NET.forward(weights, EPISODE.query_x) for weights in trajectory]
     return tuple(np.stack([f(o, EPISODE.query_y) for o in outputs], 1) for f in (loss, losses.accuracy))
 

@@ -115,8 +115,8 @@ def test_weights_after_three_meta_updates(fixture):
     step = trainer.compile(fixture.method, jit=fixture.xla)
     for _ in range(3):
         assert step(fixture.episode)["finite"]
-    # With max-pool, the authors' float32 flips nearly tied windows from the second step on, single gradients then move by
-    # a percent, and Adam divides by their size: 6e-4 is left (without the clip at 10 it would be 5e-3).
+    # With max-pool, the authors' float32 flips nearly tied windows from the second step on, single gradients then move
+    # by a percent, and Adam divides by their size: 6e-4 is left (without the clip at 10 it would be 5e-3).
     tolerance = 1e-3 if fixture.flags["max_pool"] else 1e-5
     for name, expected in fixture.group("weights_after_3_meta_updates").items():
         if not fixture.feeds_a_batch_norm(name):  # there Adam turns rounding noise into steps of ±meta_lr

@@ -101,7 +101,7 @@ def test_task_gradients_are_those_of_the_step():
 
 def test_adapt_returns_the_weights_after_every_step():
     weights = inner_loop.per_task(W, 1)
-    trajectory = inner_loop.adapt(line, losses.mse, weights, EPISODE.support_x, EPISODE.support_y, ALPHA, 3)
+    trajectory = inner_loop.adapt(line_loss, weights, ALPHA, 3)
     assert [float(w["w"][0]) for w in trajectory] == [1, 1 / 2, 1 / 4, 1 / 8]  # each step halves w
 
 
@@ -148,7 +148,7 @@ def test_tasks_adapt_independently():
 
     def adapted(support_x, support_y):
         weights = inner_loop.per_task(theta, support_x.shape[0])
-        return inner_loop.adapt(net.forward, loss, weights, support_x, support_y, ALPHA, 2)[-1]
+        return inner_loop.adapt(lambda w: loss(net.forward(w, support_x), support_y), weights, ALPHA, 2)[-1]
 
     together = adapted(episode.support_x, episode.support_y)
     for i in range(3):

@@ -38,7 +38,7 @@ def test_a_kernel_is_the_layer_with_its_derivatives(case, dtype, tolerance):
     exact = [1 + 2 * normal(*shape, seed=i) for i, shape in enumerate(shapes)]
     ours = [tf.cast(a, dtype) for a in exact]
     expected, got = (
-        [function(*arguments, *rest), *derivatives(lambda *a: function(*a, *rest), arguments)]
+        [function(*arguments, *rest), *derivatives(lambda *a, function=function: function(*a, *rest), arguments)]
         for function, arguments in ((function_of(layers, name), exact), (function_of(kernels, name), ours))
     )
     for what, a, b in zip(("value", "first", "second"), got, expected):
@@ -78,7 +78,8 @@ def test_a_network_of_kernels_is_not_compiled_by_xla():
 @pytest.mark.parametrize("max_pool", [False, True])
 def test_the_network_of_kernels_is_the_compiled_one(norm, max_pool):
     ours, theirs = (
-        networks.conv_net((17, 19, 2), 3, 2, norm, max_pool, flatten=True, xla=xla, dtype=tf.float64) for xla in (False, True)
+        networks.conv_net((17, 19, 2), 3, 2, norm, max_pool, flatten=True, xla=xla, dtype=tf.float64)
+        for xla in (False, True)
     )
     weights = {name: tf.stack([w, w + 0.1 * normal(*w.shape, seed=1)]) for name, w in theirs.init(0).items()}
     x = normal(M, N, 17, 19, 2)

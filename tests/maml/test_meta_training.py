@@ -89,11 +89,12 @@ def query_losses(kind, norm, loss, num_updates, thetas, episode):
     forward, loss, num_tasks = network(kind, norm).forward, loss_function(loss), episode.support_x.shape[0]
     weights = {name: tf.repeat(tf.stack([theta[name] for theta in thetas]), num_tasks, 0) for name in thetas[0]}
     e = Episode(*(tf.concat([part] * len(thetas), 0) for part in episode))
-    support = e.support_x, e.support_y
-    trajectory = inner_loop.adapt(
-        forward, loss, weights, *support, STEP_SIZE, num_updates, is_adapted=networks.is_adapted
-    )
-    losses = loss(forward(trajectory[-1], e.query_x), e.query_y)
+
+    def task_loss(weights):
+        return loss(forward(weights, e.support_x), e.support_y)
+
+    adapted = inner_loop.adapt(task_loss, weights, STEP_SIZE, num_updates, is_adapted=networks.is_adapted)[-1]
+    losses = loss(forward(adapted, e.query_x), e.query_y)
     return tf.reduce_mean(tf.reshape(losses, [len(thetas), num_tasks]), 1).numpy()
 
 
@@ -381,7 +382,11 @@ def test_a_loop_ends_at_an_update_that_is_not_finite():
 
 def test_another_objective_may_be_minimised_in_a_phase_before():
     trainer = Trainer(START, 0.01, optimizer="sgd")
-    compile_plane(trainer, objective=lambda theta, episode, progress: {"loss": theta["b"] * tf.ones([2], tf.float64)})(EPISODES[0])
+
+    def objective(theta, episode, progress):
+        return {"loss": theta["b"] * tf.ones([2], tf.float64)}
+
+    compile_plane(trainer, objective=objective)(EPISODES[0])
     assert_weights(trainer, {"w": START["w"], "b": [0.49]})
 
 
@@ -437,7 +442,7 @@ def test_a_step_that_was_not_finite_leaves_no_trace_in_the_next():
 
 
 def averaging(value):
-    """A Method whose loss is w of each task and which carries in "mean" the mean of the support inputs, times `value`."""
+    """A Method whose loss is w, and which carries in "mean" what it was and `value` times each task's mean input."""
 
     def objective(theta, episode, progress):
         loss = tf.reduce_mean(inner_loop.per_task(theta, episode.support_x.shape[0])["w"], [1, 2])
@@ -472,6 +477,7 @@ def test_what_is_carried_and_not_finite_changes_nothing_and_says_so():
 @pytest.mark.parametrize("tasks_per_chunk, jit", [(1, False), (1, True), (2, True)])
 def test_query_sets_may_be_empty(tasks_per_chunk, jit):
     """For an objective of the support sets alone; the last chunk holds one task."""
+
     def objective(theta, episode, progress):
         weights = inner_loop.per_task(theta, episode.support_x.shape[0])
         outputs = layers.add_bias(layers.dense(episode.support_x, weights["w"]), weights["b"])

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from test_inner_loop import EPISODE, W, line
 
+from data_generators.episode import Episode
 from maml import inner_loop, losses
 from maml.method import Problem, num_shots, num_tasks, query_loss
 
@@ -30,7 +31,8 @@ def test_query_loss_is_that_of_the_adapted_on_the_query_and_of_the_initial_on_th
 
 def test_with_a_metric_it_is_there_of_the_same_outputs():
     """Outputs minus targets: 1 − 0 and 0.5 − 1."""
-    result = query_loss(problem(lambda y, target: tf.reduce_mean(y - target, [1, 2])), predict, INITIAL, ADAPTED, EPISODE)
+    measured = problem(lambda y, target: tf.reduce_mean(y - target, [1, 2]))
+    result = query_loss(measured, predict, INITIAL, ADAPTED, EPISODE)
     assert result["support_accuracy"].numpy() == [1.0] and result["query_accuracy"].numpy() == [-0.5]
 
 
@@ -40,9 +42,8 @@ def test_without_a_step_it_is_the_plain_loss_of_the_query_set():
 
 def test_the_query_sets_loss_is_divided_by_the_shots_of_the_support_set():
     """2 ways, 1 shot, 3 queries a class: 6·ln 2 / 1."""
-    episode = EPISODE._replace(
-        support_x=tf.zeros([1, 2, 2]), support_y=tf.eye(2)[None], query_x=tf.zeros([1, 6, 2]), query_y=tf.tile(tf.eye(2), [3, 1])[None]
-    )
+    labels = tf.eye(2)[None]
+    episode = Episode(tf.zeros([1, 2, 2]), labels, tf.zeros([1, 6, 2]), tf.tile(labels, [1, 3, 1]))
     classifier = Problem((2,), 2, None, None, losses.cross_entropy, losses.accuracy)
     result = query_loss(classifier, lambda state, x, reference=None: x, None, None, episode)
     np.testing.assert_allclose(result["loss"], [6 * np.log(2)], rtol=1e-6)

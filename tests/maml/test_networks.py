@@ -222,7 +222,8 @@ def test_running_averages_move_a_tenth_of_the_way_to_the_batchs_moments():
 
 def test_a_network_without_running_averages_has_none_to_give():
     net = network("dense", "batch_norm")
-    weights, x = inner_loop.per_task(random_weights(net), 2), tf.constant(np.random.default_rng(0).normal(size=(2, 3, 6)))
+    weights = inner_loop.per_task(random_weights(net), 2)
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 6)))
     outputs, averages = net.forward_with_averages(weights, x)
     np.testing.assert_array_equal(outputs, net.forward(weights, x))
     assert averages == {}

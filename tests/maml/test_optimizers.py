@@ -26,8 +26,8 @@ def test_a_gradient_step_by_hand():
 
 
 def test_adams_first_step_has_the_size_of_the_rate_whatever_the_gradient():
-    weights, zeros = {"w": tf.Variable([1.0, 2.0], dtype=tf.float64)}, lambda: {"w": tf.Variable([0.0, 0.0], dtype=tf.float64)}
-    optimizers.adam_step(weights, zeros(), zeros(), 1, {"w": tf.constant([0.5, -1e3], tf.float64)}, 0.25)
+    weights, first, second = ({"w": tf.Variable(start, dtype=tf.float64)} for start in ([1, 2], [0, 0], [0, 0]))
+    optimizers.adam_step(weights, first, second, 1, {"w": tf.constant([0.5, -1e3], tf.float64)}, 0.25)
     np.testing.assert_allclose(weights["w"], [0.75, 2.25], rtol=1e-6)
 
 

@@ -83,7 +83,8 @@ def make(name, kind, dtype=tf.float64):
 
 def carried(objectives, theta):
     """Names of the entries of θ that no gradient moves."""
-    return {name for objective, batch in objectives.values() for name in objective(theta, batch, 0.0).get("carried", {})}
+    results = [objective(theta, batch, 0.0) for objective, batch in objectives.values()]
+    return {name for result in results for name in result.get("carried", {})}
 
 
 def randomised(theta, carried):
@@ -291,12 +292,24 @@ def small_run(name, kind, folder):
     given["pretrain_iterations" if "metatrain_iterations" in card.unused else "metatrain_iterations"] = 4
     given |= {} if "num_tasks" in card.unused else {"meta_batch_size": 2}
     if kind == "regression":
-        return Run(SupervisedLearner(resolve("sinusoid", name, **given), SinusoidTasks(card.told_the_task)), folder, False)
+        learner = SupervisedLearner(resolve("sinusoid", name, **given), SinusoidTasks(card.told_the_task))
+        return Run(learner, folder, log=False)
     settings = resolve("glyphs", name, conv=False, num_classes=2, **given)
     images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1), dtype=np.uint8)
     classes = ImageClasses(images, np.arange(0, 13, 3), ("a", "b", "c", "d"))
     tasks = ImageTasks(dict.fromkeys(("train", "val", "test"), classes), 2, rotate=True)
-    return Run(SupervisedLearner(settings, tasks), folder, False)
+    return Run(SupervisedLearner(settings, tasks), folder, log=False)
+
+
+def before_each(run, action):
+    """Lets something happen before each iteration of the run."""
+    advance = run.learner.advance
+
+    def advance_after_it():
+        action()
+        return advance()
+
+    run.learner.advance = advance_after_it
 
 
 def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(chosen, tmp_path, monkeypatch):
@@ -307,17 +320,12 @@ def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(chosen, tmp_pat
     monkeypatch.setattr(problems, "OMNIGLOT_HIDDEN", (7,))
     monkeypatch.setattr(problems, "SINUSOID_HIDDEN", (7,))
     whole = small_run(*chosen, tmp_path / "whole")
-    advance = whole.learner.advance
-
-    def copied_in_the_fourth_iteration():
-        if whole.iteration == 3:
-            shutil.copytree(tmp_path / "whole", tmp_path / "killed")
-        return advance()
-
-    whole.learner.advance = copied_in_the_fourth_iteration
+    before_each(whole, lambda: whole.iteration == 3 and shutil.copytree(tmp_path / "whole", tmp_path / "killed"))
     whole.train()
-    resumed = small_run(*chosen, tmp_path / "killed")
+    resumed, begun = small_run(*chosen, tmp_path / "killed"), []
+    before_each(resumed, lambda: begun.append(resumed.iteration))
     resumed.train()
+    assert begun == [2, 3]
     assert (tmp_path / "killed/metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
     assert resumed.iteration == whole.iteration == 4
     of_seconds = (resumed.state.seconds.ref(), whole.state.seconds.ref())

@@ -19,6 +19,7 @@ from maml.runs.protocol import Protocol
 from maml.runs.settings import resolve
 
 QUICK = {"tasks": 5, "queries": 2}
+TITLE = "Glyphs, 2-way 1-shot, num filters 3, meta batch size 4"
 
 
 def trained(folder, settings, tasks):
@@ -121,12 +122,12 @@ def test_a_method_without_inner_steps_has_a_curve_of_one_point(tmp_path):
 
 def test_the_summary_is_what_the_reports_read(images):
     read = summaries.load(images[0].folder)
-    assert (read.title, read.unit, read.quoted.shots) == ("Glyphs, 2-way 1-shot", "accuracy", 1)
+    assert (read.title, read.unit, read.quoted.shots) == (TITLE, "accuracy", 1)
 
 
 def test_the_summary_says_what_was_trained_and_how(images):
     expected = {
-        "experiment": "glyphs_2way_1shot", "title": "Glyphs, 2-way 1-shot", "kind": "supervised", "method": "maml",
+        "experiment": "glyphs_2way_1shot", "title": TITLE, "kind": "supervised", "method": "maml",
         "method_title": "MAML", "datasource": "glyphs", "dataset": "glyphs", "num_classes": 2, "num_shots": 1,
         "variant": {"num_filters": 3, "num_tasks": 4}, "unit": "accuracy", "seed": 1,
         "command": "python main.py --datasource=glyphs", "iterations": {"trained": 20, "paper": None},
@@ -261,6 +262,8 @@ def test_a_result_that_is_not_finite_writes_nothing(elsewhere, monkeypatch):
 
 # The weights
 
+ABOUT = {"title": TITLE, "iteration": 20, "trained": 20, "seconds": 7.5}
+
 
 def test_a_test_of_the_headline_leaves_the_weights(elsewhere):
     testing.test(elsewhere, Protocol("test", (1,), tasks=2), "")
@@ -268,7 +271,7 @@ def test_a_test_of_the_headline_leaves_the_weights(elsewhere):
     assert {name: w.tobytes() for name, w in weights.items()} == {
         n: w.tobytes() for n, w in elsewhere.weights().items()
     }
-    assert (about["title"], about["iteration"], about["trained"]) == ("Glyphs, 2-way 1-shot", 20, 20)
+    assert (about["title"], about["iteration"], about["trained"]) == (TITLE, 20, 20)
 
 
 def test_another_test_leaves_none(elsewhere):
@@ -280,13 +283,11 @@ def test_a_published_folder_without_checkpoints_is_tested_by_its_weights(images,
     folder = tmp_path / "glyphs_2way_1shot" / "seed_1"
     shutil.copytree(images[0].folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
     run = killed.run(folder, images[0].settings, killed.image_tasks())
+    files.write_weights(folder / "weights.npz", images[0].weights(), ABOUT)
     again = testing.test(run, Protocol("test", (1, 2), **QUICK), "python main.py --train=False")
     assert [e["checkpoint"] for e in again["evaluations"]] == ["weights", "weights"]
     assert [e["values"] for e in again["evaluations"]] == [e["values"] for e in images[1]["evaluations"]]
-    assert (again["iterations"], again["wall_time_seconds"]) == (
-        images[1]["iterations"],
-        images[1]["wall_time_seconds"],
-    )
+    assert (again["iterations"]["trained"], again["wall_time_seconds"]) == (20, 7.5)
 
 
 @pytest.fixture
@@ -316,7 +317,8 @@ def test_weights_of_the_authors_are_tested_as_they_are(imported):
 # The headline
 
 ENTRY = {
-    "file": "a.csv", "split": "test", "tasks": 600, "checkpoint": "best", "iteration": 38000, "transductive": True, "step": 3,
+    "file": "a.csv", "split": "test", "tasks": 600, "checkpoint": "best", "iteration": 38000,
+    "transductive": True, "step": 3,
     "values": [0.2, 0.5, 0.6, 0.98765], "errors": [0.1, 0.1, 0.1, 0.0043], "error_is": "95 % interval over tasks",
     "published": {
         "values": {"3": 0.987}, "errors": {"3": 0.004}, "error_is": "95 % interval over tasks",
@@ -338,9 +340,9 @@ def headline(settings=None, summary=None, **entry):
 
 def test_the_headline_is_one_line_that_can_be_quoted():
     assert headline() == (
-        "Omniglot, 5-way 1-shot: 98.77 ± 0.43 % accuracy (95 % interval) after 3 steps on 600 test tasks with 1 support and "
-        "1 query example a class, the queries of a task normalised together, best checkpoint (iteration 38,000); "
-        "published 98.7 ± 0.4 % ([P] table 1, Omniglot)"
+        "Omniglot, 5-way 1-shot: 98.77 ± 0.43 % accuracy (95 % interval) after 3 steps on 600 test tasks with 1 "
+        "support and 1 query example a class, the queries of a task normalised together, best checkpoint "
+        "(iteration 38,000); published 98.7 ± 0.4 % ([P] table 1, Omniglot)"
     )
 
 
@@ -365,8 +367,8 @@ def test_the_headline_says(changes, part):
     [
         (resolve("omniglot", update_lr=0.01), "compare with: update_lr=0.01 differs from the paper's 0.4"),
         (
-            resolve("omniglot", num_filters=32, pretrain_iterations=9),
-            "compare with: num_filters=32 differs from the paper's 64, pretrain_iterations=9 differs from the paper's 0",
+            resolve("omniglot", norm="None", clip=5.0),
+            "compare with: norm=None differs from the paper's batch_norm, clip=5 differs from the paper's None",
         ),
         (resolve("glyphs", update_lr=0.01), "nothing published for this task"),
         (resolve("omniglot", num_classes=7), "nothing published for this task"),
@@ -384,7 +386,7 @@ def test_the_headline_of_returns_is_the_whole_curve():
     entry = {
         "file": "a.csv", "split": "test", "tasks": 40, "checkpoint": "best", "iteration": 199, "transductive": None,
         "step": 1, "values": [-54.077, 192.23], "errors": [7.385, 13.6], "error_is": "standard error over tasks",
-        "published": {"values": {"0": -50.688, "1": 293.193}, "errors": {"0": 2.968, "1": 8.791}, "error_is": "", "source": ""},
+        "published": {"values": {"0": -50.688, "1": 293.193}, "errors": {"0": 2.968, "1": 8.791}},
         "rollouts": 20, "learning_rates": [0.1], "diverged": 2,
     }  # fmt: skip
     summary = {
