@@ -5,7 +5,9 @@ from setuptools import find_packages, setup
 setup(
     name="maml-tf2",
     version=re.search(r'__version__ = "(.+)"', open("maml/__init__.py", encoding="utf-8").read())[1],
-    description="Model-Agnostic Meta-Learning (Finn, Abbeel, Levine 2017) in TensorFlow 2: exact, fast, every result beside the paper's",
+    description="MAML (Finn, Abbeel, Levine 2017) in TensorFlow 2, and other few-shot methods on the same tasks",
+    author="the maml-tf2 authors",
+    license="MIT",
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
@@ -34,9 +36,11 @@ setup(
         "etils==1.13.0; python_version < '3.11'",
         "protobuf==6.32.0; python_version < '3.11'",
     ],
-    extras_require={"test": [
-        "dill",  # tensorflow_datasets.testing imports it without requiring it
-        "imageio>=2.14",  # gymnasium's own robots import it
-        "pytest>=8",
-    ]},
+    extras_require={
+        "test": [
+            "dill",  # tensorflow_datasets.testing imports it without requiring it
+            "imageio>=2.14",  # gymnasium's own robots import it
+            "pytest>=8",
+        ]
+    },
 )

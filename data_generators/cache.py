@@ -116,7 +116,7 @@ def _checksum(images, offsets, names):
     flat = images.reshape(-1)
     crc = zlib.crc32(repr((images.dtype.str, images.shape, offsets, names)).encode())
     for start in range(0, flat.size, BLOCK):
-        crc = zlib.crc32(flat[start:start + BLOCK], crc)
+        crc = zlib.crc32(flat[start : start + BLOCK], crc)
     return crc
 
 

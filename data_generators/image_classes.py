@@ -33,9 +33,9 @@ class ImageClasses:
         number = {name: c for c, name in enumerate(self.names)}
         first, end = number[names[0]], number[names[0]] + len(names)
         if self.names[first:end] == tuple(names):
-            offsets = self.offsets[first:end + 1]
-            return ImageClasses(self.images[offsets[0]:offsets[-1]], offsets - offsets[0], tuple(names))
-        chosen = [self.images[self.offsets[number[n]]:self.offsets[number[n] + 1]] for n in names]
+            offsets = self.offsets[first : end + 1]
+            return ImageClasses(self.images[offsets[0] : offsets[-1]], offsets - offsets[0], tuple(names))
+        chosen = [self.images[self.offsets[number[n]] : self.offsets[number[n] + 1]] for n in names]
         return stack_classes(chosen, names)
 
 
@@ -104,7 +104,9 @@ class ImageTasks:
                 f"{num_shots} support + {num_queries} query images need at least {needed} in every class"
             )
 
-    def sample(self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False):
+    def sample(  # noqa: PLR0913  (tasks are a function of these and of nothing else)
+        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False
+    ):
         """An Episode of NumPy arrays, shapes as in `Episode`, pixels divided by 255.
 
         A task has N distinct classes and, of each, K + Q distinct images. The result is a pure function of the
@@ -195,5 +197,5 @@ def _distinct(rng, sizes, count):
     """
     picks = np.floor(rng.random((len(sizes), count)) * (np.asarray(sizes)[:, None] - np.arange(count))).astype(np.int64)
     for i in reversed(range(count - 1)):
-        picks[:, i + 1:] += picks[:, i + 1:] >= picks[:, i:i + 1]
+        picks[:, i + 1 :] += picks[:, i + 1 :] >= picks[:, i : i + 1]
     return picks

@@ -17,12 +17,33 @@ from PIL import Image, ImageOps
 from data_generators.errors import UserError
 
 IMAGE_SUFFIXES = (
-    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
 )
 # What PIL and zipfile raise on damaged, truncated, encrypted or unknown content.
 UNREADABLE = (
-    OSError, EOFError, SyntaxError, ValueError, TypeError, IndexError, RuntimeError, struct.error, zlib.error,
-    zipfile.BadZipFile, Image.DecompressionBombError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
 )
 # Images that a thread takes at a time.
 CHUNK = 64

@@ -122,8 +122,8 @@ def _from_tfds():
     """As `_from_tree`; downloads and prepares the data set first if that has not been done."""
     looked = f"$MAML_DATA ({os.environ.get('MAML_DATA') or 'not set'}) or {pathlib.Path('data').resolve()}"
     try:
-        import requests
-        import tensorflow_datasets as tfds
+        import requests  # noqa: PLC0415  (of the download alone: half a second that no other start should pay)
+        import tensorflow_datasets as tfds  # noqa: PLC0415
 
         builder = tfds.builder("omniglot")
         if not builder.is_prepared():

@@ -24,7 +24,9 @@ class SinusoidTasks:
     def check(self, split, num_shots, num_queries, num_ways=None):
         """Never raises: any number of points can be drawn."""
 
-    def sample(self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False):
+    def sample(  # noqa: PLR0913  (as ImageTasks.sample)
+        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False
+    ):
         """An Episode, pure in its arguments: x float32 [M, K, 1 or 3], y [M, K, 1]; the query set has Q points.
 
         split: "train", "val" or "test"

@@ -98,9 +98,17 @@ SOURCES = {
 }
 
 
-def load(
-    datasource, num_classes=5, *, oracle=False, data_path=None, cache_dir=None, image_size=None, channels=None,
-    split=None, split_seed=0,
+def load(  # noqa: PLR0913  (keyword-only, and each for one kind of data)
+    datasource,
+    num_classes=5,
+    *,
+    oracle=False,
+    data_path=None,
+    cache_dir=None,
+    image_size=None,
+    channels=None,
+    split=None,
+    split_seed=0,
 ):
     """The tasks of a data source: an object with `sample` and `check` (see `ImageTasks`).
 
@@ -115,7 +123,12 @@ def load(
     """
     source = _source(datasource)
     loaded = source.load(
-        oracle=oracle, data_path=data_path, cache_dir=cache_dir, image_size=image_size, channels=channels, split=split,
+        oracle=oracle,
+        data_path=data_path,
+        cache_dir=cache_dir,
+        image_size=image_size,
+        channels=channels,
+        split=split,
         split_seed=split_seed,
     )
     return ImageTasks(loaded, num_classes, rotate=source.drawings) if source.has_images else loaded

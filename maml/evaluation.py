@@ -57,8 +57,8 @@ class Evaluator:
         tasks: an iterable of Episodes of one task each.
         inner_lr: α; None for the method's own.
         """
-        dtype = next(iter(weights.values())).dtype
-        inner_lr = None if inner_lr is None else tf.constant(inner_lr, dtype)
+        if inner_lr is not None:  # a method without θ has none
+            inner_lr = tf.constant(inner_lr, next(iter(weights.values())).dtype)
         num_steps = num_steps if self.method.step else 0
         batches = [self._learn(weights, episode, num_steps, inner_lr) for episode in _batches(tasks)]
         losses, metrics = (np.concatenate(part) for part in zip(*batches))

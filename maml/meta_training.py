@@ -28,7 +28,7 @@ def meta_gradient(objective, weights, batch, progress=0.0):
 
 
 def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True):
-    """A function (weights, batch, progress) -> means over the tasks of what `meta_gradient` sums. Call it in a tf.function.
+    """A function (weights, batch, progress) -> means over the tasks of what `meta_gradient` sums, for a tf.function.
 
     tasks_per_chunk: tasks whose gradient is computed together; a few, so that their activations stay in the processor's
     cache. jit: compile each chunk with XLA.

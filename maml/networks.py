@@ -155,7 +155,7 @@ def init_head(features, dim_output, flatten, seed, dtype=tf.float32):
 
 
 def _forms(run):
-    """`forward` and `forward_with_averages`, made of run(weights, x, num_reference, averages), which fills `averages`."""
+    """`forward` and `forward_with_averages`, of run(weights, x, num_reference, averages), which fills `averages`."""
 
     def forward(weights, x, num_reference=None):
         return run(weights, x, num_reference, None)

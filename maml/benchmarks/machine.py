@@ -32,7 +32,7 @@ def calls_a_second(call):
 
 
 def alternate(contenders):
-    """(median calls a second of each contender, by name; FLOP/s of matrix products), over ROUNDS rounds of all of them."""
+    """(median calls a second of each contender, by name; FLOP/s of matrix products) over ROUNDS rounds."""
     everything = {**contenders, "": matrix_product()}
     rates = {name: [] for name in everything}
     for call in everything.values():

@@ -22,8 +22,8 @@ from maml.meta_training import Trainer
 from maml.method import Problem
 from maml.methods.card import Episodes
 from maml.networks import Network
-from maml.runs.settings import Settings, resolve
 from maml.runs.problems import input_shape_of, problem_of
+from maml.runs.settings import Settings, resolve
 
 DATASOURCES = ("omniglot", "miniimagenet")
 # To show that rate and memory don't depend on M.

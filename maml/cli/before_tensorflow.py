@@ -58,21 +58,26 @@ def _onednn(jit):
 
 def load():
     """Imports TensorFlow without what it prints while it looks for a GPU, which no log level keeps back."""
-    if "tensorflow" not in sys.modules:
+    if "tensorflow" in sys.modules:
+        return
+    try:
         with _quiet():
             importlib.import_module("tensorflow")
+    except KeyboardInterrupt:
+        print("stopped before anything began", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps back what is written to the process's standard error, unless an exception leaves the block."""
+    """Keeps back what is written to the process's standard error, unless an error leaves the block."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             said.seek(0)
             os.write(kept, said.read())
             raise

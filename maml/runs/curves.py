@@ -1,5 +1,7 @@
 """Adaptation curves of a supervised method: learning test tasks, and what is written down of it."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -77,8 +79,9 @@ class Curves:
     def tuned_step_size(self, weights, protocol, num_shots) -> float:
         """The card's candidate of the smallest loss on validation tasks, averaged over the steps from the first on."""
         candidates, losses = self.settings.card.step_sizes, []
+        on_validation = dataclasses.replace(protocol, tasks=min(protocol.tasks, self.settings.card.tuning_tasks))
         for inner_lr in candidates:
-            tasks = self._tasks_by(protocol, num_shots, "val")
+            tasks = self._tasks_by(on_validation, num_shots, "val")
             losses.append(self.learn(weights, tasks, None, inner_lr, protocol.transductive).loss[:, 1:].mean())
         if np.isnan(losses).all():
             raise UserError(f"none of the step sizes {', '.join(map(str, candidates))} gives a finite validation loss")
@@ -145,12 +148,15 @@ def published(cells) -> dict | None:
 
 
 def _rows(result):
-    """Rows of an adaptation table: mean, standard deviation and interval over the tasks, a row a step."""
+    """Rows of an adaptation table: mean, standard deviation and interval over the tasks, a row a step.
+
+    What isn't finite, as after steps that diverged, is left out.
+    """
     loss, metric = curve(result.loss), None if result.metric is None else curve(result.metric)
     rows = []
     for step in range(result.loss.shape[1]):
-        row = {"step": step, "loss": loss.mean[step], "loss_std": loss.std[step], "loss_ci95": loss.ci95[step]}
+        row = {"loss": loss.mean[step], "loss_std": loss.std[step], "loss_ci95": loss.ci95[step]}
         if metric:
             row |= {"accuracy": metric.mean[step], "accuracy_std": metric.std[step], "accuracy_ci95": metric.ci95[step]}
-        rows.append(row)
+        rows.append({"step": step} | {name: value for name, value in row.items() if np.isfinite(value)})
     return rows

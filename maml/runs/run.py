@@ -150,7 +150,7 @@ class Run:
     def restore(self, checkpoint: Best | Latest | int) -> str:
         """Sets the state to a checkpoint, and returns its label for the record: "best", "latest", "iteration 500".
 
-        "weights" for those of weights.npz, where there are no checkpoints, as in a run folder that was published.
+        Where there are no checkpoints, as in a run folder that was published, the weights of weights.npz and their label.
         Raises UserError where there is neither.
         """
         if isinstance(checkpoint, int):
@@ -163,8 +163,7 @@ class Run:
                 f"no checkpoint in {self.checkpoints.folder}: nothing is trained there yet, or not on this machine; "
                 "expected a run that was trained"
             )
-        self._read_weights()
-        return "weights"
+        return self._read_weights()
 
     def _restore_best(self):
         """Whether there is a best checkpoint, which the state, that of the latest, is then set to."""
@@ -184,9 +183,13 @@ class Run:
         """θ, {name: array}."""
         return {name: weight.numpy() for name, weight in self.state.trainer.weights.items()}
 
-    def write_weights(self) -> None:
-        """Leaves θ in the folder, without the optimiser, for those who have the folder alone."""
+    def write_weights(self, label: str) -> None:
+        """Leaves θ in the folder, without the optimiser, for those who have the folder alone.
+
+        label: what `restore` says of these weights, then and when they are read from there.
+        """
         about = {
+            "label": label,
             "title": self.settings.title,
             "iteration": self.iteration,
             "trained": self.iterations_trained,
@@ -195,6 +198,7 @@ class Run:
         files.write_weights(self.folder / files.WEIGHTS, self.weights(), about)
 
     def _read_weights(self):
+        """Sets θ to that of weights.npz, and returns its label."""
         trainer = self.state.trainer
         weights, about = files.read_weights(self.folder / files.WEIGHTS, trainer.weights)
         for name, value in weights.items():
@@ -202,6 +206,7 @@ class Run:
         trainer.iteration.assign(about.get("iteration", 0))
         self.state.seconds.assign(about.get("seconds", 0.0))
         self._trained = about.get("trained")
+        return about.get("label", "weights")
 
 
 def check_trainable(folder: Path) -> None:

@@ -61,7 +61,8 @@ class Training(Record):
         super().__post_init__()
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
         halving = self.schedule == "halving"
-        self.expect((self.halve_every is not None) == halving, "halve_every", "a number with schedule=halving, or nothing")
+        expected = "a number with schedule=halving, or nothing"
+        self.expect((self.halve_every is not None) == halving, "halve_every", expected)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ class Settings:
         try:
             types = record_types(method)
             fields = {key: field for kind in types.values() for field, key in _fields(kind)}
-            may_lack = {key for key, f in fields.items() if f.metadata["free"] or f.metadata["added"] or f.default is None}
+            about = {key: (f.metadata["free"], f.metadata["added"], f.default is None) for key, f in fields.items()}
+            may_lack = {key for key, reasons in about.items() if any(reasons)}
             if odd := sorted(set(flat) - set(fields) | set(fields) - may_lack - set(flat)):
                 raise UserError(f"these settings are unknown or missing: {', '.join(odd)}")
             return cls(method, **{name: _make(kind, flat) for name, kind in types.items()})

@@ -21,20 +21,19 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
     imported: the name of a checkpoint that was trained elsewhere, whose weights the run holds already; None: the
         protocol's checkpoint is restored.
     A test by another protocol than the headline's is added to the evaluations in summary.json and leaves the headline
-    there as it is. A test of the headline leaves θ in the folder, too. UserError for a result that is not finite.
+    there as it is. A test of the headline leaves θ in the folder, too. UserError where the result that is read is not
+    finite; others that aren't are None.
     """
     label = imported or run.restore(protocol.checkpoint)
     tested = list(run.learner.evaluate(protocol, run.folder))
-    evaluations = [{**t.evaluation, "checkpoint": label, "iteration": run.iteration} for t in tested]
-    for evaluation in evaluations:
-        _check_finite(evaluation)
+    evaluations = [{**_finite(t.evaluation), "checkpoint": label, "iteration": run.iteration} for t in tested]
     for name, (columns, rows) in (table for t in tested for table in t.tables.items()):
         files.write_table(run.folder / name, columns, rows)
     is_headline = protocol.is_headline(run.settings)
     summary = _summary(run, command, evaluations, imported)
     write_summary(run.folder / "summary.json", summary, is_headline)
-    if is_headline and label != "weights":
-        run.write_weights()
+    if is_headline:
+        run.write_weights(label)
     return summary
 
 
@@ -74,12 +73,14 @@ def _in_order(evaluation):
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", evaluation["file"])]
 
 
-def _check_finite(evaluation):
-    for what in ("values", "errors"):
-        for step, value in enumerate(evaluation[what]):
-            if not math.isfinite(value):
-                which = f"{evaluation['file']}: the {what[:-1]} after {step} steps on {evaluation['tasks']} tasks"
-                raise UserError(f"{which} is not finite ({value}); expected smaller step sizes, or more tasks")
+def _finite(evaluation):
+    """The evaluation with None for what isn't finite, as of steps after which a task diverged."""
+    value, error = (evaluation[what][evaluation["step"]] for what in ("values", "errors"))
+    if not (math.isfinite(value) and math.isfinite(error)):
+        which = f"{evaluation['file']}: the result after {evaluation['step']} steps on {evaluation['tasks']} tasks"
+        raise UserError(f"{which} is not finite ({value} ± {error}); expected smaller step sizes, or more tasks")
+    finite = {w: [v if math.isfinite(v) else None for v in evaluation[w]] for w in ("values", "errors")}
+    return {**evaluation, **finite}
 
 
 # In words

@@ -29,7 +29,7 @@ def codes(images):
 def test_stacked_classes_are_cut_out_by_their_offsets():
     classes = coded([3, 1, 2])
     assert classes.offsets.tolist() == [0, 3, 4, 6]
-    assert classes.images[classes.offsets[2]:classes.offsets[3], 0, 0, 0].tolist() == [2, 2]
+    assert classes.images[classes.offsets[2] : classes.offsets[3], 0, 0, 0].tolist() == [2, 2]
 
 
 def test_select_takes_the_named_classes_in_the_given_order():

@@ -202,6 +202,7 @@ def test_every_thread_has_a_handle_of_its_own_and_all_are_closed(many):
     member = many[0][0]
     opened = {}
     with Opener() as open_source:
+
         def use():
             assert open_source(member).getvalue() == open_source(member).getvalue()
 

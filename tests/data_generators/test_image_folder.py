@@ -54,7 +54,7 @@ def test_every_class_holds_its_own_images_whatever_their_format_and_size(home):
     for classes in image_folder.load(home, image_size=6).values():
         assert classes.images.shape[1:] == (6, 6, 3) and classes.images.dtype == np.uint8
         for c, name in enumerate(classes.names):
-            of_class = classes.images[classes.offsets[c]:classes.offsets[c + 1]]
+            of_class = classes.images[classes.offsets[c] : classes.offsets[c + 1]]
             np.testing.assert_array_equal(of_class[0], np.full((6, 6, 3), int(name)))
             np.testing.assert_array_equal(of_class[1], np.full((6, 6, 3), int(name) + 1))
 

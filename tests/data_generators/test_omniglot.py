@@ -13,6 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 import requests
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_generators import omniglot
@@ -107,9 +108,6 @@ def tfds_over(tmp_path, monkeypatch):
     """Call it with a folder of zips: from then on TensorFlow Datasets' own builder gets those for its download."""
 
     def patch(zips):
-        import requests
-        import tensorflow_datasets as tfds
-
         extracted = extract(zips, tmp_path / "extracted")
         folders = {name: tmp_path / "downloaded" / name for name in ("train", "eval", "small1", "small2")}
         for folder in folders.values():
@@ -171,7 +169,7 @@ def test_every_class_holds_its_own_drawings_by_nearest_neighbour_with_bright_str
     for split, classes in loaded.items():
         assert classes.names == tuple(omniglot.SPLIT[split])
         for c, name in enumerate(classes.names):
-            got = classes.images[classes.offsets[c]:classes.offsets[c + 1]]
+            got = classes.images[classes.offsets[c] : classes.offsets[c + 1]]
             np.testing.assert_array_equal(got, in_order([nearest(bits) for bits in drawings[name]]))
 
 
@@ -291,7 +289,7 @@ def test_one_changed_file_of_a_tree_is_read_again(resized, loaded, drawings, tmp
     after = omniglot.load(tmp_path)["train"]
     c = after.names.index(name)
     want = in_order([np.full((28, 28, 1), 255, np.uint8), nearest(drawings[name][1])])
-    np.testing.assert_array_equal(after.images[after.offsets[c]:after.offsets[c + 1]], want)
+    np.testing.assert_array_equal(after.images[after.offsets[c] : after.offsets[c + 1]], want)
 
 
 # The errors: one line, what came and what was expected
@@ -386,8 +384,6 @@ def test_an_image_of_another_size_is_named_with_its_size(tmp_path):
 
 
 def test_without_data_and_network_the_error_says_what_can_be_done(monkeypatch, tmp_path):
-    import tensorflow_datasets as tfds
-
     def offline(*_, **__):
         raise requests.ConnectionError("no route to github.com")
 
@@ -426,7 +422,7 @@ def test_real_drawings_are_what_the_authors_script_makes_of_them(real, real_zips
                         want.append(1 - np.asarray(Image.open(tmp_path / "resized.png").convert("L"))[..., None] / 255)
                 (classes,) = [classes for classes in real.values() if character in classes.names]
                 c = classes.names.index(character)
-                got = classes.images[classes.offsets[c]:classes.offsets[c + 1]] / 255
+                got = classes.images[classes.offsets[c] : classes.offsets[c + 1]] / 255
                 np.testing.assert_array_equal(got, in_order(want))
 
 

@@ -69,6 +69,13 @@ def test_a_tensorflow_that_cannot_be_imported_says_why(tmp_path):
     assert done.returncode == 1 and "no such processor" in done.stderr and "ImportError: broken" in done.stderr
 
 
+def test_ctrl_c_while_tensorflow_is_imported(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, ROOT / "main.py"], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (130, "stopped before anything began\n")
+
+
 @pytest.fixture
 def begun_anew(monkeypatch):
     """The environments that a process was started anew with."""

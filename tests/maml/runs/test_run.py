@@ -42,7 +42,7 @@ def kills(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kills")
     scenarios = [*(f"{source}:never" for source in killed.SOURCES), *KILLS]
     done = subprocess.run(
-        [sys.executable, killed.__file__, folder, *scenarios], capture_output=True, text=True, timeout=600
+        [sys.executable, killed.__file__, folder, *scenarios], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return folder, {line.rsplit(":", 1)[0]: int(line.rsplit(":", 1)[1]) for line in done.stdout.splitlines()}
@@ -334,7 +334,7 @@ def test_restoring_where_there_is_no_checkpoint(tmp_path):
 def test_without_checkpoints_the_weights_that_came_along_are_restored(images, published):
     trained, there = image_run(images, metatrain_iterations=40), image_run(published, metatrain_iterations=40)
     trained.restore(20)
-    assert there.restore(Best()) == "weights"
+    assert there.restore(Best()) == "best"
     assert [w.tobytes() for w in there.weights().values()] == [w.tobytes() for w in trained.weights().values()]
 
 
@@ -366,7 +366,7 @@ def published(images, tmp_path):
         (tmp_path / "published").mkdir(exist_ok=True)
         shutil.copy(images / name, tmp_path / "published")
     run.folder = tmp_path / "published"
-    run.write_weights()
+    run.write_weights("best")
     return run.folder
 
 

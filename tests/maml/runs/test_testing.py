@@ -255,9 +255,21 @@ def test_a_checkpoint_that_is_not_there_writes_nothing(images):
 def test_a_result_that_is_not_finite_writes_nothing(elsewhere, monkeypatch):
     nowhere = Adaptation(np.full([2, 11], np.nan), np.full([2, 11], np.nan))
     monkeypatch.setattr(elsewhere.learner.curves, "learn", lambda *_: nowhere)
-    with pytest.raises(UserError, match="1query.csv: the value after 0 steps on 2 tasks is not finite"):
+    with pytest.raises(UserError, match=r"1query.csv: the result after \d+ steps on 2 tasks is not finite"):
         testing.test(elsewhere, Protocol("test", (1,), tasks=2), "")
     assert not elsewhere.folder.exists()
+
+
+def test_steps_after_the_one_that_is_read_may_diverge(elsewhere, monkeypatch):
+    step = elsewhere.learner.curves.reading.step
+    values = np.full([2, 11], 0.5)
+    values[:, step + 1 :] = np.nan
+    monkeypatch.setattr(elsewhere.learner.curves, "learn", lambda *_: Adaptation(values, values))
+    summary = testing.test(elsewhere, Protocol("test", (1,), tasks=2), "")
+    (entry,) = summary["evaluations"]
+    assert entry["values"] == [0.5] * (step + 1) + [None] * (10 - step)
+    rows = files.read_table(elsewhere.folder / entry["file"])
+    assert [row["loss"] for row in rows] == entry["values"]
 
 
 # The weights
