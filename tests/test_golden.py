@@ -22,8 +22,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 RESULTS = ROOT / "results"
 
-# Flags beside those of `train`, the folder of data they need, and a tolerance for θ. In units of the root mean square of
-# a weight's n entries, its norm may be off by that much and its mean by that much / √n. Other instructions (XLA up to
+# Flags beside those of `train`, the folder of data they need, and a tolerance for θ. In units of the root mean square
+# of a weight's n entries, its norm may be off by that much and its mean by that much / √n. Other instructions (XLA up to
 # AVX or SSE, oneDNN up to SSE or none) or one core gave up to 1e-7 for the sinusoid, 2.0 for images, 0.6 for point:
 # Adam divides by the size of a gradient, so that rounding comes to decide the way of entries whose gradient is small.
 RUNS = {
@@ -45,9 +45,23 @@ def read(name):
 
 
 def data_folder(needed):
-    """The folder of data that holds `needed`: $MAML_DATA, or shared/data beside the repository; None if neither does."""
+    """The folder of data that holds `needed`: $MAML_DATA, or shared/data beside the repository; None where there is none."""
     places = [pathlib.Path(place) for place in (os.environ.get("MAML_DATA"), ROOT.parent / "shared" / "data") if place]
     return next((place.resolve() for place in places if (place / needed).is_dir()), None)
+
+
+# As `main.py`, but for the validation at the end of a training, which takes minutes on large images.
+ADVANCE = """
+import sys
+from maml.cli import before_tensorflow, commands, flags
+plan = commands.plan(flags.parse(sys.argv[1:]))
+run = commands.make_run(plan.kind, plan.settings, plan.folder, plan.options, log=False)
+run.learner.check(plan.folder)
+run.learner.begin(plan.folder)
+while run.iteration < 20:
+    assert not run.learner.advance().failure
+run.checkpoints.save(20)
+"""
 
 
 def train(flags, data, logdir):
@@ -56,8 +70,9 @@ def train(flags, data, logdir):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     if data is not None:
         environment["MAML_DATA"] = str(data)
-    common = ["--metatrain_iterations=20", "--eval_tasks=2", "--log=False", f"--logdir={logdir}"]
-    command = [sys.executable, "main.py", *flags.format(data=data).split(), *common]
+    main = ["main.py", "--metatrain_iterations=20", "--eval_tasks=2", "--log=False"]
+    program = ["-c", ADVANCE] if "miniimagenet" in flags else main
+    command = [sys.executable, *program, *flags.format(data=data).split(), f"--logdir={logdir}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return newest_weights(logdir)
@@ -104,7 +119,7 @@ def machine():
 
 @pytest.mark.parametrize("run", RUNS)
 def test_the_weights_after_20_iterations_are_the_golden_ones(run, tmp_path):
-    """Every bit where processor, cores and TensorFlow are the golden's; else norms and means alone, and then skipped."""
+    """Every bit where processor, cores and TensorFlow are the golden's; else norms and means, and then skipped."""
     flags, needed, tolerance = RUNS[run]
     data = data_folder(needed) if needed else None
     if needed and data is None:
@@ -118,7 +133,7 @@ def test_the_weights_after_20_iterations_are_the_golden_ones(run, tmp_path):
 
 
 def check_statistics(found, golden, tolerance):
-    """Names and sizes are the same, norms and means within the tolerance; what is zero, as biases before a batch norm, is."""
+    """Names and sizes are the same, norms and means within the tolerance; what is zero is zero."""
     assert found.keys() == golden.keys()
     for name, expected in golden.items():
         size, norm = expected["size"], expected["norm"]
@@ -197,7 +212,10 @@ def record():
         runs[run] = {"sha256": sha256(weights), "weights": statistics(weights)}
     write("weights.json", {"machine": machine(), "runs": runs})
     summaries = {path: json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*/seed_*/summary.json")}
-    write("summaries.json", {str(path.parent.relative_to(RESULTS)): sorted(numbers(summaries[path])) for path in summaries})
+    write(
+        "summaries.json",
+        {str(path.parent.relative_to(RESULTS)): sorted(numbers(summaries[path])) for path in summaries},
+    )
     write("page.json", number_cells((RESULTS / "README.md").read_text(encoding="utf-8")))
 
 

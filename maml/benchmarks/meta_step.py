@@ -54,12 +54,18 @@ class Case:
     def method(self):
         return self.settings.card.build(self.settings.own, self.problem)
 
+    @property
+    def objective(self):
+        """What most of the training minimises, where that isn't the method's own objective; else None."""
+        card = self.settings.card
+        return card.pretraining(self.settings.own, self.problem) if card.pretraining else None
+
     def step(self, method, tasks_per_chunk=None, jit=None):
         """A compiled meta-update by a method on the preset's network, in chunks as the preset has them or as given."""
         engine, training = self.settings.engine, self.settings.training
         trainer = Trainer(self.method().init(0), training.meta_lr, training.optimizer)
         jit = engine.jit if jit is None else jit
-        return trainer.compile(method, tasks_per_chunk or engine.tasks_per_chunk, jit)
+        return trainer.compile(method, tasks_per_chunk or engine.tasks_per_chunk, jit, objective=self.objective)
 
     def draw(self):
         """A function that draws a meta-batch of so many tasks from random one-bit images, as training draws them."""
@@ -70,6 +76,8 @@ class Case:
         classes = ImageClasses(images, offsets, tuple(map(str, range(num_classes))))
         rotate = not self.settings.task.photographs
         tasks, steps, of = ImageTasks({"train": classes}, 5, rotate), itertools.count(), self.episodes
+        if self.objective:
+            return lambda _: tasks.batch("train", 0, next(steps), self.settings.own.batch_size)
         return lambda num_tasks: tasks.sample(
             "train", 0, next(steps), num_tasks, of.num_shots, of.num_queries, min(of.num_ways, num_classes), of.shuffled
         )
@@ -133,9 +141,16 @@ class Case:
         return self.step(one._replace(objective=objective), tasks_per_chunk=num_tasks, jit=False)
 
 
+def case_of(datasource, method="maml", **given):
+    """The Case of a method's preset, with other settings where they are given, by flag."""
+    num_classes, _ = RANDOM_DATA[datasource]
+    turns = 1 if datasource == "miniimagenet" else 4
+    return Case(resolve(datasource, method, train_classes=turns * num_classes, **given))
+
+
 def main(datasource, method="maml"):
     """Prints meta-iterations a second; of MAML in two other forms too, the flatness, and the arithmetic."""
-    case = Case(resolve(datasource, method))
+    case = case_of(datasource, method)
     print(_headline(case))
     started, draw, num_tasks = time.perf_counter(), case.draw(), case.settings.training.num_tasks
     step = case.step(case.method())
@@ -165,6 +180,8 @@ def _headline(case):
     steps = ""
     if settings.method == "maml":
         steps = f"{settings.own.num_updates} inner step{'s' * (settings.own.num_updates > 1)}, "
+    if case.objective:
+        return f"{settings.title}: batches of {settings.own.batch_size} random images; {os.cpu_count()} cores"
     return (
         f"{settings.title}: {settings.card.title}, {settings.training.num_tasks} tasks, {settings.network.num_filters} "
         f"filters, {ways}{steps}{of.num_queries} quer{'y' if of.num_queries == 1 else 'ies'} a class, random images; "
@@ -206,4 +223,4 @@ def _measure_size(case, size):
 
 
 if __name__ == "__main__":
-    print(*_measure_size(Case(resolve(sys.argv[1])), int(sys.argv[2])))
+    print(*_measure_size(case_of(sys.argv[1]), int(sys.argv[2])))

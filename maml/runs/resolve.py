@@ -9,6 +9,8 @@ from maml.runs.run import check_trainable
 DATA_SETTLES = ("train_classes",)  # settings that nobody asks for: read off the data when the run is made
 OF_THE_MACHINE = ("tasks_per_chunk", "jit")  # settings of speed, which a test takes from the command line
 
+OTHERWISE = "to test with another update_lr or update_batch_size, name the run's too: --train_…"
+
 
 def settle(kind, settings, given: dict, logdir: str | Path, train: bool, resume: bool) -> tuple:
     """(Settings, folder) of a run: what is asked for, held against what the folder holds. Changes nothing on the disk.
@@ -31,7 +33,7 @@ def settle(kind, settings, given: dict, logdir: str | Path, train: bool, resume:
     path = folder / "config.json"
     if not path.exists():
         if not train:
-            expected = "leave out --train=False to train, or give its --logdir"
+            expected = f"leave out --train=False to train, or give its --logdir; {OTHERWISE}"
             raise UserError(f"no run in {folder}: nothing to test; {expected}")
         return settings, folder
     recorded = kind.from_dict(files.read_json(path), path)
@@ -49,8 +51,7 @@ def _check_asked(kind, ours, given, recorded, folder):
     """UserError if what was asked for by name is not what the folder's run was trained with."""
     asked = {name for name, value in given.items() if value is not None} | {"method", "dataset"}
     asked = {name: ours[name] for name in asked if ours.get(name) is not None}
-    otherwise = "to test with another update_lr or update_batch_size, name the run's too: --train_…"
-    _with(kind, recorded, asked).check_same(recorded, folder, f"its settings, or another --logdir; {otherwise}")
+    _with(kind, recorded, asked).check_same(recorded, folder, f"its settings, or another --logdir; {OTHERWISE}")
 
 
 def _with(kind, settings, values):

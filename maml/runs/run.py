@@ -150,7 +150,7 @@ class Run:
     def restore(self, checkpoint: Best | Latest | int) -> str:
         """Sets the state to a checkpoint, and returns its label for the record: "best", "latest", "iteration 500".
 
-        Where there are no checkpoints, as in a run folder that was published, the weights of weights.npz and their label.
+        Where there are no checkpoints, as in a run folder that was published, those of weights.npz, and their label.
         Raises UserError where there is neither.
         """
         if isinstance(checkpoint, int):
