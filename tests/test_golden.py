@@ -23,8 +23,8 @@ GOLDEN = ROOT / "tests" / "golden"
 RESULTS = ROOT / "results"
 
 # Flags beside those of `train`, the folder of data they need, and a tolerance for θ. In units of the root mean square
-# of a weight's n entries, its norm may be off by that much and its mean by that much / √n. Other instructions (XLA up to
-# AVX or SSE, oneDNN up to SSE or none) or one core gave up to 1e-7 for the sinusoid, 2.0 for images, 0.6 for point:
+# of a weight's n entries, its norm may be off by that much and its mean by that much / √n. Other instructions (XLA up
+# to AVX or SSE, oneDNN up to SSE or none) or one core gave up to 1e-7 for the sinusoid, 2.0 for images, 0.6 for point:
 # Adam divides by the size of a gradient, so that rounding comes to decide the way of entries whose gradient is small.
 RUNS = {
     "sinusoid": ("--datasource=sinusoid", None, 1e-5),
@@ -45,7 +45,7 @@ def read(name):
 
 
 def data_folder(needed):
-    """The folder of data that holds `needed`: $MAML_DATA, or shared/data beside the repository; None where there is none."""
+    """The folder of data that holds `needed`: $MAML_DATA, or shared/data beside the repository; None for none."""
     places = [pathlib.Path(place) for place in (os.environ.get("MAML_DATA"), ROOT.parent / "shared" / "data") if place]
     return next((place.resolve() for place in places if (place / needed).is_dir()), None)
 

@@ -16,7 +16,7 @@ def little_data(monkeypatch):
 
 
 def test_the_arithmetic_of_the_papers_meta_iterations():
-    """By hand, for Omniglot: 32 tasks of 5 + 5 images; products of 14², 7², 4², 2² outputs, 9·1·64 and 9·64·64 a place."""
+    """By hand, for Omniglot: 32 tasks of 5 + 5 images; 14², 7², 4², 2² outputs, 9·1·64 and 9·64·64 products each."""
     first, others = 2 * 14**2 * 9 * 64, 2 * (7**2 + 4**2 + 2**2) * 9 * 64 * 64
     assert meta_step.case_of("omniglot").flops(32) == 32 * 5 * (first * (4 + 2) + others * (9 + 3))
     assert meta_step.case_of("miniimagenet").flops(4) == pytest.approx(88.7e9, rel=1e-3)
