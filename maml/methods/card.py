@@ -148,7 +148,7 @@ class Published(NamedTuple):
     measured_here: whether this project has a command for it; the others are context.
     trained_shots: K of the training, where not that of the test; 0: any, as the training does not depend on it.
     normalisation: the column it belongs to, where not the card's.
-    digits: of a percentage, after the point.
+    digits: of a percentage, after the point; None: as many as its numbers have, and 2 for miniImagenet.
     """
 
     dataset: str
@@ -165,7 +165,7 @@ class Published(NamedTuple):
     measured_here: bool = True
     trained_shots: int | None = None
     normalisation: str | None = None
-    digits: int = 1
+    digits: int | None = None
 
     def __str__(self):
         """The numbers as printed: '98.7 ± 0.4 %', '0.67, 0.38, 0.35'."""
@@ -176,11 +176,16 @@ class Published(NamedTuple):
         value, error = self.values[step], self.errors.get(step)
         if self.unit == "mse":
             return f"{value:.2f}"
-        interval = "" if error is None else f" ± {100 * error:.{self.digits}f}"
-        return f"{100 * value:.{self.digits}f}{interval} %"
+        return self._percent(value) + ("" if error is None else f" ± {self._percent(error)}") + " %"
+
+    def _percent(self, fraction):
+        numbers = [number for number in (*self.values.values(), *self.errors.values()) if number is not None]
+        two = self.dataset == "miniimagenet" or any(round(number, 3) != round(number, 6) for number in numbers)
+        return f"{100 * fraction:.{self.digits or 1 + two}f}"
 
 
 OVER_TASKS = "95 % interval over tasks"
+AS_PRINTED = "as printed, of what is not known here"
 
 
 def accuracy(task, printed, step, source, error_is=OVER_TASKS, **more):
@@ -188,12 +193,11 @@ def accuracy(task, printed, step, source, error_is=OVER_TASKS, **more):
 
     task: (data set, N, K). printed: the percentage, or with half its interval behind it: (percent, percent or None).
     step: that it is read after.
-    Others as in `Published`; two digits for miniImagenet if nothing else is said.
+    Others as in `Published`.
     """
     percent, error = printed if isinstance(printed, tuple) else (printed, None)
     values = {step: round(percent / 100, 6)}
     errors = {step: None if error is None else round(error / 100, 6)}
-    more = {"digits": 2 if task[0] == "miniimagenet" else 1, **more}
     return Published(*task, "accuracy", values, errors, error_is, source, **more)
 
 

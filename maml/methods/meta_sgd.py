@@ -11,7 +11,7 @@ from maml import networks
 from maml.method import Method, query_loss
 from maml.methods import maml
 from maml.methods._gradient import gradient_step, prediction, start
-from maml.methods.card import Card, Reading, Record, Task, accuracy, setting
+from maml.methods.card import AS_PRINTED, Card, Reading, Record, Task, accuracy, setting
 
 ALPHA = "alpha/"  # θ has an entry alpha/w1 beside w1, for every weight that the inner step moves
 
@@ -85,7 +85,7 @@ def reading(task: Task, settings) -> Reading:
 def _cells(dataset, source, cells):
     """Of {(N, K): percent, or (percent, interval)}. All were trained with one shot ([L])."""
     return tuple(
-        accuracy((dataset, *task), printed, 1, source, digits=2, trained_shots=1) for task, printed in cells.items()
+        accuracy((dataset, *task), printed, 1, source, AS_PRINTED, trained_shots=1) for task, printed in cells.items()
     )
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from maml import inner_loop
 from maml.method import Method, num_shots
 from maml.methods._gradient import prediction
-from maml.methods.card import Card, Episodes, Reading, Record, Task, accuracy, setting
+from maml.methods.card import AS_PRINTED, Card, Episodes, Reading, Record, Task, accuracy, setting
 
 SECOND_MOMENT, COUNTER = "adam_v/", "adam_t"  # entries of θ: v beside each weight, and how many steps there were
 TAKEN = "taken"  # entry of a state: int32 [M], inner steps on this task so far
@@ -189,7 +189,7 @@ def reading(task: Task, settings) -> Reading:
 
 def _cells(dataset, num_classes, num_shots, alone, together):
     """The row "Reptile", one query at a time, and the row "Reptile + transduction": percents and intervals."""
-    task, rest = (dataset, num_classes, num_shots), (50, "[N], second-hand", "as printed, of what is not known here")
+    task, rest = (dataset, num_classes, num_shots), (50, "[N], second-hand", AS_PRINTED)
     return (
         accuracy(task, alone, *rest, digits=2, trained_shots=0, normalisation="one query at a time"),
         accuracy(task, together, *rest, digits=2, trained_shots=0, normalisation="queries together"),

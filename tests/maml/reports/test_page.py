@@ -185,7 +185,7 @@ def test_the_command_beside_a_published_cell_runs_its_settings(name, cell):
 # Methods of other papers
 
 TOY = "5-way 1-shot<br>`python main.py --datasource=omniglot --method=toy`"
-CELL = accuracy("omniglot", 5, 1, 98.0, 0.2, 3, "[T]", normalisation="one query at a time")
+CELL = accuracy(("omniglot", 5, 1), (98.0, 0.2), 3, "[T]", normalisation="one query at a time")
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_another_method_stands_in_the_same_table_with_what_differs_from_its_pape
 
 
 def test_a_paper_that_tests_both_ways_has_one_row(toy, tmp_path):
-    together = accuracy("omniglot", 5, 1, 99.0, 0.1, 3, "[T]", error_is="± of their own")
+    together = accuracy(("omniglot", 5, 1), (99.0, 0.1), 3, "[T]", error_is="± of their own")
     toy(CELL, together)
     (row,) = rows(rebuild(tmp_path), ["Toy"], "Omniglot")
     assert row[2:6] == ["99.0 ± 0.1 %", "not run", "98.0 ± 0.2 %", "not run"]
