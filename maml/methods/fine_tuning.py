@@ -137,6 +137,7 @@ CARD = Card(
     step_sizes=STEP_SIZES,
     tuning_tasks=100,  # [RL-code]
     unused=("metatrain_iterations", "num_tasks", "num_queries"),
+    curve="support",
     curve_title="batches of all training classes",
     normalisation="one query at a time",
     differs=(

@@ -156,9 +156,10 @@ def _about(folder):
 
 
 def _points(rows, method):
-    """("query", what its loss is of), or ("support", …) for a training that has no queries."""
-    if any(row.get("query_loss") is not None for row in rows):
-        return "query", methods.get(method).curve_title if method else ""
+    """(prefix of the columns shown, what they are of): what the method's card names, if it is there, or "support"."""
+    curve, title = (methods.get(method).curve, methods.get(method).curve_title) if method else ("query", "")
+    if any(row.get(f"{curve}_loss") is not None for row in rows):
+        return curve, title
     return "support", "support points"
 
 
@@ -270,7 +271,7 @@ def _draw_steps(axis, evaluation, series, label):
     axis.fill_between(step, low, high, color=colour, alpha=0.18, linewidth=0)
     axis.plot(step, mean, color=colour, marker=marker, label=label)
     axis.set_xlabel("inner gradient steps")
-    axis.set_xticks(step)
+    axis.xaxis.set_major_locator(MaxNLocator(11, integer=True))
 
 
 def _mark_published(axis, published, colour=BLACK, label=None):
