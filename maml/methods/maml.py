@@ -158,4 +158,5 @@ CARD = Card(
     published=(*PUBLISHED, *OTHER_METHODS),
     learns=("regression", "classification"),
     reading=reading,
+    unused=("norm_averages",),  # nothing here moves them
 )

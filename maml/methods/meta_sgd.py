@@ -103,6 +103,7 @@ CARD = Card(
     ),
     learns=("regression", "classification"),
     reading=reading,
+    unused=maml.CARD.unused,
     differs=(
         "The networks are MAML's: on Omniglot strided convolutions instead of max-pooling, and no dense layer of 32 "
         "before the last. Tasks of a meta-update and queries are MAML's too, as the paper's for images are not known "

@@ -46,5 +46,6 @@ CARD = Card(
     learns=("regression", "classification"),
     reading=maml.reading,
     step_sizes=STEP_SIZES,
+    unused=maml.CARD.unused,
     curve_title="query points, before adaptation",
 )

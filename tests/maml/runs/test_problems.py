@@ -75,7 +75,7 @@ def test_features_are_as_long_as_the_last_layer_is_wide():
 
 
 def test_the_norm_is_the_settings():
-    got = shapes(network_of(resolve("omniglot", norm_scale=True, norm_averages=True)))
+    got = shapes(network_of(resolve("omniglot", "prototypical", norm_scale=True, norm_averages=True)))
     assert {"gamma3", "moving_mean3", "moving_variance3"} <= got.keys()
 
 

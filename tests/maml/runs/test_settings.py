@@ -319,3 +319,9 @@ def test_how_long_the_paper_trained(source, iterations):
 @pytest.mark.parametrize("split, fractions", [("0.64,0.16,0.2", (0.64, 0.16, 0.2)), (None, None)])
 def test_the_fractions_of_a_split(split, fractions):
     assert task_fractions(resolve("folder" if split else "omniglot").task) == fractions
+
+
+@pytest.mark.parametrize("name", ["maml", "meta_sgd", "reptile"])
+def test_running_averages_that_nothing_moves_are_refused(name):
+    with pytest.raises(UserError, match=f"norm_averages given, which {name} does not use"):
+        resolve("omniglot", name, norm_averages=True)
