@@ -59,16 +59,12 @@ def by_hand(num_steps, inner_lr):
     """θ' of the unequal classes, by the layers that XLA compiles, in float64. 6 images of 3 classes: 2 a class."""
     net = networks.conv_net(SHAPE, 4, 3, max_pool=True, flatten=True, dtype=tf.float64)
     weights = {name: tf.cast(w, tf.float64) for name, w in random_weights(NET, dtype=tf.float32).items()}
-    return inner_loop.adapt(
-        net.forward,
-        lambda logits, labels: losses.cross_entropy(logits, labels, 2),
-        per_task(weights),
-        tf.constant(images(6)[None] / 255),
-        tf.constant(ONE_HOT[None], tf.float64),
-        inner_lr,
-        num_steps,
-        is_adapted=networks.is_adapted,
-    )[-1]
+    support_x, support_y = tf.constant(images(6)[None] / 255), tf.constant(ONE_HOT[None], tf.float64)
+
+    def task_loss(weights):
+        return losses.cross_entropy(net.forward(weights, support_x), support_y, 2)
+
+    return inner_loop.adapt(task_loss, per_task(weights), inner_lr, num_steps, is_adapted=networks.is_adapted)[-1]
 
 
 def test_adapting_is_the_inner_loop(adapted):
