@@ -1,7 +1,7 @@
 """What must stay as it is while the code around it changes: θ after a short training, the numbers of the results.
 
 The goldens lie in golden/: weights.json, summaries.json and page.json, of the code and the results of commit 97c578b.
-Bits of θ are a processor's own; `python tests/test_golden.py --record` makes goldens of the code and the results at hand.
+Bits of θ are a processor's own; `python tests/test_golden.py --record` makes goldens of the code and results at hand.
 """
 
 import hashlib
