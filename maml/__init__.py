@@ -29,7 +29,7 @@ _HOME = {
     "load_run": "trained.loading",
 }
 __all__ = sorted([*_HOME, "methods"])
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 
 
 def __getattr__(name: str) -> Any:
