@@ -184,6 +184,7 @@ class Published(NamedTuple):
         return f"{100 * fraction:.{self.digits or 1 + two}f}"
 
 
+TOGETHER, ALONE = "queries together", "one query at a time"  # how the queries of a test are normalised
 OVER_TASKS = "95 % interval over tasks"
 AS_PRINTED = "as printed, of what is not known here"
 
@@ -242,7 +243,7 @@ class Card(NamedTuple):
     tuning_tasks: on how many of these, at most; never more than are tested on.
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
     curve_title: what these are of.
-    normalisation: the column that its own paper belongs to, "queries together" or "one query at a time".
+    normalisation: the column that its own paper belongs to, TOGETHER or ALONE.
     differs: sentences on what differs here from its paper.
     """
 
@@ -263,5 +264,9 @@ class Card(NamedTuple):
     tuning_tasks: int = 600
     curve: str = "query"
     curve_title: str = "query points, after adaptation"
-    normalisation: str = "queries together"
+    normalisation: str = TOGETHER
     differs: str = ""
+
+    def column(self, cell: Published) -> str:
+        """TOGETHER or ALONE: how the queries were normalised for one of the published results."""
+        return cell.normalisation or self.normalisation

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from maml import inner_loop, networks
 from maml.method import Method, query_loss
 from maml.methods import _gradient
-from maml.methods.card import Card, Reading, Record, Task, accuracy, setting
+from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
 
 TRAINING = "train_"  # θ has train_w5, train_b5, the last layer of the training, beside w5, b5, that of a new task
 
@@ -95,7 +95,6 @@ def is_trained(name):
 def preset(task: Task) -> dict:
     """The paper's settings; for drawings, which it has none for, ours."""
     photographs = task.photographs
-    own = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
     return dict(
         # [RL-code]. Ours for drawings: 4 of the 5 passes over the images beyond which it gets worse (issue 14 of
         # wyharveychen/CloserLookFewShot).
@@ -112,7 +111,6 @@ def preset(task: Task) -> dict:
         max_pool=True,  # [RL-code]
         tasks_per_chunk=1,
         jit=False,  # ours: a batch's maps are many, and TensorFlow's own kernels faster on them
-        **(own if task.datasource == "folder" else {}),
     )
 
 
@@ -139,7 +137,7 @@ CARD = Card(
     unused=("metatrain_iterations", "num_tasks", "num_queries"),
     curve="support",
     curve_title="batches of all training classes",
-    normalisation="one query at a time",
+    normalisation=ALONE,
     differs=(
         "The step size at test is constant; the paper chooses its decay too. It is chosen by the error over all 15 "
         "steps. Every turn of a character is a class of the training; the paper has no Omniglot. γ starts at 1, in the "

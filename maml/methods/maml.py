@@ -53,7 +53,6 @@ def preset(task: Task) -> dict:
             iterations_per_call=100,  # and that calling it costs more than computing it
         )
     if task.photographs:  # one's own photographs are treated like miniImagenet's
-        own = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
         return dict(
             metatrain_iterations=60000,  # [P] A.1
             num_tasks=2 if task.num_shots >= 5 else 4,  # [P] A.1; [C] main.py has 4 for both
@@ -66,7 +65,6 @@ def preset(task: Task) -> dict:
             clip=10.0,  # [C] maml.py: miniImagenet alone
             jit=False,  # ours: at this size TensorFlow's own kernels are faster than what XLA makes
             tasks_per_chunk=1,
-            **(own if task.datasource == "folder" else {}),
         )
     many = task.num_classes >= 20  # Omniglot; glyphs are made to be like it
     return dict(

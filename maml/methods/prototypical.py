@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from maml import inner_loop
 from maml.method import Method
-from maml.methods.card import Card, Episodes, Reading, Record, Task, accuracy, setting
+from maml.methods.card import ALONE, Card, Episodes, Reading, Record, Task, accuracy, setting
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ def build(settings, problem):
 def preset(task: Task) -> dict:
     """The paper's settings for a data source, N and K."""
     photographs = task.photographs
-    own = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
     return dict(
         train_ways=(20 if task.num_shots >= 5 else 30) if photographs else 60,  # [S]
         train_queries=15 if photographs else 5,  # [S]
@@ -85,7 +84,6 @@ def preset(task: Task) -> dict:
         max_pool=True,  # [S]
         tasks_per_chunk=1,
         jit=False,  # ours: an episode's maps are many, and TensorFlow's own kernels faster on them
-        **(own if task.datasource == "folder" else {}),
     )
 
 
@@ -140,7 +138,7 @@ CARD = Card(
     episodes=episodes,
     unused=("num_queries",),
     curve_title="query points of training's own episodes",
-    normalisation="one query at a time",
+    normalisation=ALONE,
     differs=(
         "The characters and tasks are MAML's: 1,100 characters of all alphabets to train on, one turn a class in each "
         "task; the paper has whole alphabets, and every turn is a class. Convolutions start Xavier uniform and γ at 1, "

@@ -12,7 +12,7 @@ import tensorflow as tf
 from maml import inner_loop
 from maml.method import Method, num_shots
 from maml.methods._gradient import prediction
-from maml.methods.card import AS_PRINTED, Card, Episodes, Reading, Record, Task, accuracy, setting
+from maml.methods.card import ALONE, AS_PRINTED, TOGETHER, Card, Episodes, Reading, Record, Task, accuracy, setting
 
 SECOND_MOMENT, COUNTER = "adam_v/", "adam_t"  # entries of θ: v beside each weight, and how many steps there were
 TAKEN = "taken"  # entry of a state: int32 [M], inner steps on this task so far
@@ -145,7 +145,6 @@ def preset(task: Task) -> dict:
             iterations_per_call=100,
         )
     if task.photographs:
-        own = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
         return common | dict(
             metatrain_iterations=100000,  # [N-code] README, of this and all below
             num_tasks=5,
@@ -160,7 +159,6 @@ def preset(task: Task) -> dict:
             max_pool=True,  # [N-code] models.py
             jit=False,  # ours, for speed: as MAML's
             tasks_per_chunk=1,
-            **(own if task.datasource == "folder" else {}),
         )
     many = task.num_classes >= 20
     return common | dict(
@@ -192,8 +190,8 @@ def _cells(dataset, num_classes, num_shots, alone, together):
     """The row "Reptile", one query at a time, and the row "Reptile + transduction": percents and intervals."""
     task, rest = (dataset, num_classes, num_shots), (50, "[N], second-hand", AS_PRINTED)
     return (
-        accuracy(task, alone, *rest, digits=2, trained_shots=0, normalisation="one query at a time"),
-        accuracy(task, together, *rest, digits=2, trained_shots=0, normalisation="queries together"),
+        accuracy(task, alone, *rest, digits=2, trained_shots=0, normalisation=ALONE),
+        accuracy(task, together, *rest, digits=2, trained_shots=0, normalisation=TOGETHER),
     )
 
 

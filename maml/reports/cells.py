@@ -11,8 +11,6 @@ from maml.methods.card import Published, Task, keys
 from maml.reports.summaries import Evaluation, Summary
 from maml.reports.tables import Result
 
-TOGETHER, ALONE = "queries together", "one query at a time"
-
 
 def cells(dataset: str | None = None, measured_here: bool = True) -> list[tuple[str, Published]]:
     """(method, cell) of the published results, on one data set or all.
@@ -46,11 +44,6 @@ def is_papers(name: str) -> bool:
 def trained_shots(cell: Published) -> int:
     """K of the training behind a cell; where any will do, that of the test."""
     return cell.trained_shots or cell.num_shots
-
-
-def normalisation(name: str, cell: Published) -> str:
-    """TOGETHER or ALONE: how the queries were normalised for a published result."""
-    return cell.normalisation or methods.get(name).normalisation
 
 
 def standing_beside(name: str, cell: Published, runs: Iterable[Summary]) -> list[Result]:

@@ -5,10 +5,8 @@ from statistics import fmean
 
 from data_generators import sources
 from maml import methods
-from maml.methods.card import Task
+from maml.methods.card import ALONE, TOGETHER, Task
 from maml.reports.cells import (
-    ALONE,
-    TOGETHER,
     all_beside,
     both_ways,
     by_dataset,
@@ -18,7 +16,6 @@ from maml.reports.cells import (
     how_tested,
     is_papers,
     method_title,
-    normalisation,
     size,
     standing_beside,
     title,
@@ -60,7 +57,7 @@ def beside(name, cell, runs) -> Row:
     """The Row of a published result, and beside it the seeds with the longest training."""
     steps = f", after {', '.join(map(str, cell.values))} steps" if len(cell.values) > 1 else ""
     text = f"{sources.title(cell.dataset)}, {size(cell)}{steps}: {method_title(name, cell)}"
-    text += f", {ALONE}" if normalisation(name, cell) == ALONE else ""
+    text += f", {ALONE}" if methods.get(name).column(cell) == ALONE else ""
     group = longest(_in_its_column(name, cell, standing_beside(name, cell, runs)))
     if not group:
         return Row(text, str(cell), spread=cell.error_is)
@@ -71,7 +68,7 @@ def _in_its_column(name, cell, results):
     """The results of tests in which queries were normalised as for the published one."""
     if cell.unit != "accuracy" or not results:
         return results
-    alone = normalisation(name, cell) == ALONE
+    alone = methods.get(name).column(cell) == ALONE
     return [test for result in results for test in both_ways([result])[alone]]
 
 
@@ -141,7 +138,7 @@ def _experiments(of_dataset):
 
 def _both_published(name, published, group):
     """The cells of a row: published and measured both ways, what the published ± are, and how it was made."""
-    printed = {normalisation(name, cell): str(cell) for cell in published}
+    printed = {methods.get(name).column(cell): str(cell) for cell in published}
     (together, alone), made = _result(group)
     spreads = dict.fromkeys(cell.error_is for cell in published if any(cell.errors.values()))
     both = [printed.get(TOGETHER, ""), together, printed.get(ALONE, ""), alone]

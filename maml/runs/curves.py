@@ -96,6 +96,8 @@ class Curves:
         settings = self.settings
         task, batch_norm = settings.task, settings.network.norm == "batch_norm"
         values = curve(result.loss if result.metric is None else result.metric)
+        transductive = protocol.transductive and batch_norm if task.classification else None
+        cells = settings.cells(num_shots, transductive) if protocol.split == "test" else ()
         return {
             "split": protocol.split,
             "shots": num_shots,
@@ -103,11 +105,11 @@ class Curves:
             "tasks": protocol.tasks,
             "step": self._step,
             "inner_lr": getattr(settings.own, "inner_lr", None) if inner_lr is None else inner_lr,
-            "transductive": protocol.transductive and batch_norm if task.classification else None,
+            "transductive": transductive,
             "values": values.mean.tolist(),
             "errors": values.ci95.tolist(),
             "error_is": OVER_TASKS,
-            "published": published(settings.cells(num_shots)) if protocol.split == "test" else None,
+            "published": published(cells),
         }
 
     def _fits(self, weights, num_shots, inner_lr):

@@ -74,9 +74,9 @@ class Engine(Record):
     jit: bool = setting(True, "compile with XLA", free=True)
 
 
-# Settings that only images have, and those that only the user's own images have.
+# Settings that only images have, and those that only the user's own images have, with their values.
 IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool")
-FOLDER_ONLY = ("image_size", "channels", "split", "split_seed")
+FOLDER_ONLY = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
 UNPUBLISHED = ("glyphs", "folder")  # data sources that no paper has
 # What a run folder's name begins with, or what the data settle.
 IDENTITY = ("datasource", "num_classes", "num_shots", "dataset", "train_classes", "seed")
@@ -185,10 +185,12 @@ class Settings:
 
     # Beside others
 
-    def cells(self, num_shots=None) -> tuple[Published, ...]:
-        """The published results that a run of these settings stands beside, when tested with that K (None: its own).
+    def cells(self, num_shots=None, transductive=None) -> tuple[Published, ...]:
+        """The published results that a run of these settings stands beside.
 
         Its task is theirs, and what differs from the method's preset is what differs in theirs.
+        num_shots: K of the test; None: that of the training.
+        transductive: whether the queries of the test are normalised together, as theirs then were; None: either way.
         """
         task, variant = self.task, self.differences()
         num_shots = task.num_shots if num_shots is None else num_shots
@@ -200,6 +202,7 @@ class Settings:
             and (cell.dataset, cell.num_classes, cell.num_shots) == where
             and _trained_shots(cell, task) == task.num_shots
             and variant in (cell.variant, *({**cell.variant, **other} for other in cell.also))
+            and transductive in (None, self.card.column(cell) == card.TOGETHER)
         )
 
     def compared(self) -> dict[str, tuple]:
@@ -269,18 +272,19 @@ def resolve(datasource, method=None, baseline=None, **given) -> Settings:
     defaults = {"num_shots": 1 if datasource != "sinusoid" else 10}  # [P] 5.1 for the sinusoid
     task = Task(datasource, **{n: v for n, v in {**defaults, **named}.items() if n in ("num_classes", "num_shots")})
     values = {**_paper(method, task, named.get("conv", True)), **named, "datasource": datasource}
-    if method == "oracle":
+    if method in _baselines():  # all of their training is without adaptation
         values["metatrain_iterations"] += values["pretrain_iterations"]
         values["pretrain_iterations"] = 0
-    return _settings(method, values)
+    kinds = record_types(method).items()
+    return Settings(
+        method, **{n: kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)}) for n, kind in kinds}
+    )
 
 
-def _settings(method, values):
-    """The Settings with these {field: value}."""
-    made = {}
-    for name, kind in record_types(method).items():
-        made[name] = kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)})
-    return Settings(method, **made)
+def _baselines():
+    """The methods with which MAML's own paper compares it."""
+    paper = methods.get("maml").paper
+    return [name for name in methods.names() if name != "maml" and methods.get(name).paper == paper]
 
 
 def _method(method, baseline, given):
@@ -288,8 +292,8 @@ def _method(method, baseline, given):
     if baseline is not None:
         if method not in (None, "maml", baseline):
             raise UserError(f"method is {method!r} and baseline {baseline!r}, expected one of them")
-        if baseline not in ("oracle", "pretrained"):
-            raise UserError(f"baseline is {baseline!r}, expected oracle or pretrained, or nothing")
+        if baseline not in _baselines():
+            raise UserError(f"baseline is {baseline!r}, expected {' or '.join(_baselines())}, or nothing")
         method = baseline
     method = method or "maml"
     methods.get(method)
@@ -323,7 +327,8 @@ def _paper(method, task, conv):
     types = record_types(method)
     values = {field.name: field.default for kind in types.values() for field in dataclasses.fields(kind)}
     values |= {name: getattr(task, name) for name in ("datasource", "num_classes", "num_shots")}
-    values |= {name: value for name, value in methods.get(method).preset(task).items()}
+    values |= FOLDER_ONLY if task.datasource == "folder" else {}
+    values |= methods.get(method).preset(task)
     return values | ({} if conv else {"max_pool": False, "num_filters": Network.num_filters})
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from data_generators.errors import UserError
-from maml.methods.card import Published
+from maml.methods.card import TOGETHER, Published
 from maml.runs import files
 from maml.runs.provenance import provenance
 
@@ -161,6 +161,9 @@ def _beside(summary, entry, settings):
     if pairs := settings.compared().items():
         words = (f"{flag}={_number(value)} differs from the paper's {_number(paper)}" for flag, (value, paper) in pairs)
         return f"nothing published to compare with: {', '.join(words)}"
+    if entry["split"] == "test" and entry.get("transductive") is not None and (cells := settings.cells(entry["shots"])):
+        way = settings.card.column(cells[0])
+        return f"published with {way}: {cells[0]} ({cells[0].source}); --transductive={way == TOGETHER} tests like that"
     return "nothing published to compare with" if entry["split"] != "test" else "nothing published for this task"
 
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from data_generators.errors import UserError
 from maml.method import Method
+from maml.methods.card import ALONE, TOGETHER
 from maml.runs.problems import input_shape_of, problem_of
 from maml.runs.settings import Settings
 from maml.trained import inputs, storage
@@ -265,7 +266,7 @@ def _table(paths, class_names, probabilities):
 def _how(adapted, num_images, transductive):
     """A line that says what classified so many images: 'a run; 6 images of 3 classes, 2 steps of 0.05; 4 images …'."""
     together = transductive and adapted.batch_norm
-    column = "queries together" if together else "one query at a time"
+    column = TOGETHER if together else ALONE
     as_published = ", as in the paper" if column == adapted.settings.card.normalisation else ""
     how = (
         f"together{as_published}: a prediction depends on the other images"

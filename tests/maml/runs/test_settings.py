@@ -325,3 +325,19 @@ def test_the_fractions_of_a_split(split, fractions):
 def test_running_averages_that_nothing_moves_are_refused(name):
     with pytest.raises(UserError, match=f"norm_averages given, which {name} does not use"):
         resolve("omniglot", name, norm_averages=True)
+
+
+def test_a_published_result_stands_beside_a_test_that_normalised_the_queries_as_it_did():
+    """Reptile's two rows for Omniglot 5-way 1-shot, prototypical networks' one, MAML's one."""
+    both = [resolve("omniglot", "reptile").cells(transductive=way)[0].number(50) for way in (True, False)]
+    assert both == ["97.68 ± 0.04 %", "95.39 ± 0.09 %"]
+    found = {
+        (n, way): len(resolve("omniglot", n).cells(1, way)) for n in ("prototypical", "maml") for way in (True, False)
+    }
+    assert found == {("prototypical", True): 0, ("prototypical", False): 1, ("maml", True): 1, ("maml", False): 0}
+
+
+@pytest.mark.parametrize("name", ["pretrained", "oracle"])
+def test_the_two_phases_of_a_training_without_adaptation_are_one(name):
+    settings = resolve("sinusoid", baseline=name, pretrain_iterations=30, metatrain_iterations=12)
+    assert (settings.training.pretrain_iterations, settings.training.metatrain_iterations) == (0, 42)

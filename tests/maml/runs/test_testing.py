@@ -384,6 +384,10 @@ def test_the_headline_says(changes, part):
         ),
         (resolve("glyphs", update_lr=0.01), "nothing published for this task"),
         (resolve("omniglot", num_classes=7), "nothing published for this task"),
+        (
+            resolve("omniglot", "prototypical"),
+            "published with one query at a time: 98.8 % ([S] table 4); --transductive=False tests like that",
+        ),
     ],
 )
 def test_where_nothing_is_compared_the_headline_says_why(settings, words):
