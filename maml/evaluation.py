@@ -49,6 +49,7 @@ class Evaluator:
         self._tasks_per_chunk, self._jit = tasks_per_chunk, jit
         self._start = self._compiled(self._start_chunk)
         self._measure_and_step = self._compiled(self._measure_and_step_chunk)
+        self._start_and_measure = self._compiled(self._start_and_measure_chunk)
 
     def __call__(self, weights, tasks, num_steps, inner_lr=None):
         """An `Adaptation` of so many steps; of none, [tasks, 1], where the method has no inner steps.
@@ -65,6 +66,8 @@ class Evaluator:
         return Adaptation(losses, None if self.problem.metric is None else metrics)
 
     def _learn(self, weights, episode, num_steps, inner_lr):
+        if self.method.step is None:
+            return [np.array(part, np.float64)[:, None] for part in self._start_and_measure(episode, weights)]
         state = self._start(episode, weights)
         losses, metrics = [], []
         for _ in range(num_steps + 1):
@@ -88,14 +91,19 @@ class Evaluator:
         return self.method.start(weights, episode.support_x, episode.support_y)
 
     def _measure_and_step_chunk(self, tasks, inner_lr):
-        method, problem, (state, episode) = self.method, self.problem, tasks
+        state, episode = tasks
+        loss, metric = self._measure(state, episode)
+        return self.method.step(state, episode.support_x, episode.support_y, inner_lr), loss, metric
+
+    def _start_and_measure_chunk(self, episode, weights):
+        """Of a method without inner steps: the states, each with a copy of the weights, are not kept for all tasks."""
+        return self._measure(self._start_chunk(episode, weights), episode)
+
+    def _measure(self, state, episode):
         reference = None if self.transductive else episode.support_x
-        outputs = method.predict(state, episode.query_x, reference)
-        loss = problem.loss(outputs, episode.query_y, num_shots(episode.support_y))
-        metric = loss if problem.metric is None else problem.metric(outputs, episode.query_y)
-        if method.step is not None:
-            state = method.step(state, episode.support_x, episode.support_y, inner_lr)
-        return state, loss, metric
+        outputs = self.method.predict(state, episode.query_x, reference)
+        loss = self.problem.loss(outputs, episode.query_y, num_shots(episode.support_y))
+        return loss, loss if self.problem.metric is None else self.problem.metric(outputs, episode.query_y)
 
 
 def _batches(tasks):

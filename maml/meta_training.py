@@ -42,6 +42,16 @@ def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True):
     return mean_meta_gradient
 
 
+def clipped(gradients, groups):
+    """The gradients, {name: tensor}, with those of each group scaled to its norm (see `method.Method`)."""
+    gradients = dict(gradients)
+    for belongs, limit in groups:
+        names = [name for name in gradients if belongs(name)]
+        scaled, _ = tf.clip_by_global_norm([gradients[name] for name in names], limit)
+        gradients |= zip(names, scaled)
+    return gradients
+
+
 class Trainer(tf.Module):
     """θ, the optimiser's moments and the iteration: the state of a run, and the compiled steps that move it.
 
@@ -113,7 +123,7 @@ class Trainer(tf.Module):
             everything = [metrics["loss"], *gradients.values(), *carried.values()]
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
             if finite:
-                self.optimizer_step(gradients)
+                self.optimizer_step(clipped(gradients, method.clip_groups))
                 for name, value in carried.items():
                     self.weights[name].assign(value)
                 self.iteration.assign_add(1)

@@ -15,8 +15,11 @@ class Problem(NamedTuple):
 
     input_shape: of one example: (H, W, C), (1,), …
     num_outputs: N classes, or the output dimensions of a regression.
-    network: number of outputs -> `networks.Network`, the paper's, from inputs to outputs.
+    network: (number of outputs, shape of an input = input_shape) -> `networks.Network`, the paper's, from inputs to
+        outputs.
     embedding: () -> Network, the same without its last layer, from inputs to features [M, n, D].
+    maps: (shape of an input, blocks) -> Network of other blocks (see `networks.conv_maps`) with the same filters and
+        normalisation, from images or maps to maps; None where the network isn't convolutional.
     loss: (outputs [M, n, N], targets [M, n, N], num_shots) -> [M]; num_shots is K of the support set.
     metric: (outputs, targets) -> [M], reported beside the loss: accuracy; None for a regression.
     num_train_classes: how many classes there are to train on; None where there are none.
@@ -29,6 +32,7 @@ class Problem(NamedTuple):
     loss: Callable
     metric: Callable | None
     num_train_classes: int | None = None
+    maps: Callable | None = None
 
 
 class Method(NamedTuple):
@@ -44,6 +48,8 @@ class Method(NamedTuple):
         be recorded, by name, each [M]. "carried": {name: [M, …]} are entries of θ that no gradient moves; after an
         update they are the mean over the tasks of what is given here.
     xla: whether all this may be compiled by XLA.
+    clip_groups: ((name -> bool, c), …): in training the gradient of the entries of θ so named is scaled, all of them
+        together, to a norm of c at most.
     """
 
     init: Callable
@@ -52,11 +58,17 @@ class Method(NamedTuple):
     predict: Callable
     objective: Callable
     xla: bool = True
+    clip_groups: tuple = ()
 
 
 def num_shots(labels: Any) -> float:
     """K of one-hot support labels [M, n, N]: n / N, the mean number of examples a class."""
     return labels.shape[1] / labels.shape[2]
+
+
+def mean_loss(problem, outputs, targets):
+    """[M]: a classifier's loss as a mean over the examples, where the problem's is their sum divided by K."""
+    return problem.loss(outputs, targets, targets.shape[1])
 
 
 def query_loss(problem, predict, initial, adapted, episode):

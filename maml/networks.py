@@ -33,13 +33,26 @@ class Norm(NamedTuple):
     epsilon: float = layers.BATCH_NORM_EPSILON
 
 
+class Block(NamedTuple):
+    """A 3x3 convolution with what follows it.
+
+    stride: of the convolution. pool: a 2x2 max-pool at the end.
+    padded: zeros around the map, so that it keeps its size. False, for a stride of 1: it loses a pixel at every side.
+    """
+
+    stride: int = 1
+    pool: bool = False
+    padded: bool = True
+
+
 class Network(NamedTuple):
     """init: seed -> {name: tensor}. forward: ({name: [M, ...]}, x [M, n, ...]) -> outputs [M, n, outputs].
 
     forward(weights, x, num_reference=r): each example by itself. Batch norm then uses the running averages among the
     weights, or where the network keeps none, the statistics of the first r examples for all.
-    forward_with_averages(weights, x) -> (outputs, {name: [M, F]}): the running averages after this batch besides; {}
-    where there are none.
+    forward_with_averages(weights, x, after_layer=None) -> (outputs, {name: [M, F]}): the running averages after this
+    batch besides; {} where there are none. It is the form for training: after_layer(hidden, i) is what becomes of the
+    outputs of layer i = 1, 2, …, such as dropout; None: nothing.
     for_xla: whether `forward` may be compiled by XLA; XLA gets the others wrong.
     """
 
@@ -79,11 +92,12 @@ def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
             weights |= _init_norm(norm, i, size, dtype)
         return weights
 
-    def run(weights, x, num_reference, averages):
+    def run(weights, x, num_reference, averages, after_layer):
         hidden = tf.reshape(x, [x.shape[0], layers.num_examples(x), dim_input])
         for i in range(1, len(dim_hidden) + 1):
             hidden = layers.dense(hidden, weights[f"w{i}"])
             hidden = tf.nn.relu(_normalise(norm, layers, hidden, weights, i, num_reference, averages))
+            hidden = after_layer(hidden, i) if after_layer else hidden
         if dim_output is None:
             return hidden
         last = len(sizes) - 1
@@ -106,43 +120,77 @@ def conv_net(  # noqa: PLR0913  (all but the first three have the authors' value
     (Omniglot), or made of TensorFlow's own kernels, faster beyond (miniImagenet) and not to be compiled. Only the
     latter leaves the number of examples open in a graph.
     """
-    norm = _as_norm(norm)
-    height, width, channels = input_shape
+    height, width, _ = input_shape
     if max_pool and (height // 16 == 0 or width // 16 == 0):
         raise ValueError(f"four 2x2 max-pools need images of at least 16x16, got {height}x{width}")
-    map_size = (height // 16) * (width // 16) if max_pool else -(-height // 16) * -(-width // 16)
-    features = num_filters * map_size if flatten else num_filters
+    blocks = 4 * (Block(pool=True) if max_pool else Block(stride=2),)
+    maps = conv_maps(input_shape, num_filters, blocks, norm, xla, dtype)
+    features = num_filters * (map_size(height, blocks) * map_size(width, blocks) if flatten else 1)
 
     def init(seed):
-        weights = {}
-        for i in range(1, 5):
-            shape = [3, 3, channels if i == 1 else num_filters, num_filters]
-            weights[f"conv{i}"] = _xavier_uniform(shape, 9 * shape[2], 9 * shape[3], [seed, i], dtype)
-            weights[f"b{i}"] = tf.zeros([num_filters], dtype)
-        if dim_output is not None:
-            weights |= init_head(features, dim_output, flatten, seed, dtype)
-        for i in range(4):
-            weights |= _init_norm(norm, i, num_filters, dtype)
-        return weights
+        head = {} if dim_output is None else init_head(features, dim_output, flatten, seed, dtype)
+        return maps.init(seed) | head
 
-    form = layers if xla else kernels
-
-    def run(weights, x, num_reference, averages):
-        hidden = tf.reshape(x, [x.shape[0], layers.num_examples(x), height, width, channels])
-        for i in range(1, 5):
-            hidden = form.conv3x3(hidden, weights[f"conv{i}"], stride=1 if max_pool else 2)
-            hidden = _normalise(norm, form, hidden, weights, i, num_reference, averages)
-            # Pooling and ReLU may change places: the larger of four is positive where one is. A quarter of the work.
-            hidden = tf.nn.relu(form.max_pool2x2(hidden) if max_pool else hidden)
+    def to_outputs(hidden, weights):
         if flatten:
-            hidden = tf.reshape(hidden, [x.shape[0], layers.num_examples(x), features])
+            hidden = tf.reshape(hidden, [hidden.shape[0], layers.num_examples(hidden), features])
         else:
             hidden = tf.reduce_mean(hidden, axis=[2, 3])
         if dim_output is None:
             return hidden
         return layers.add_bias(layers.dense(hidden, weights["w5"]), weights["b5"])
 
+    def forward(weights, x, num_reference=None):
+        return to_outputs(maps.forward(weights, x, num_reference), weights)
+
+    def forward_with_averages(weights, x, after_layer=None):
+        hidden, averages = maps.forward_with_averages(weights, x, after_layer)
+        return to_outputs(hidden, weights), averages
+
+    return Network(init, forward, forward_with_averages, for_xla=xla)
+
+
+def conv_maps(input_shape, num_filters, blocks, norm="batch_norm", xla=True, dtype=tf.float32):
+    """Blocks of 3x3 convolution, normalisation, ReLU, from (H, W, C) to maps: outputs [M, n, h, w, num_filters].
+
+    blocks: of `Block`; h and w are `map_size` of H and W. ValueError where nothing would be left of the map.
+    Others as in `conv_net`.
+    """
+    norm = _as_norm(norm)
+    height, width, channels = input_shape
+    if min(map_size(side, blocks) for side in (height, width)) < 1:
+        raise ValueError(f"these {len(blocks)} blocks leave nothing of images of {height}x{width}")
+    form = layers if xla else kernels
+
+    def init(seed):
+        weights = {}
+        for i in range(1, len(blocks) + 1):
+            shape = [3, 3, channels if i == 1 else num_filters, num_filters]
+            weights[f"conv{i}"] = _xavier_uniform(shape, 9 * shape[2], 9 * shape[3], [seed, i], dtype)
+            weights[f"b{i}"] = tf.zeros([num_filters], dtype)
+            weights |= _init_norm(norm, i - 1, num_filters, dtype)
+        return weights
+
+    def run(weights, x, num_reference, averages, after_layer):
+        hidden = tf.reshape(x, [x.shape[0], layers.num_examples(x), height, width, channels])
+        for i, block in enumerate(blocks, 1):
+            hidden = form.conv3x3(hidden, weights[f"conv{i}"], stride=block.stride)
+            hidden = hidden if block.padded else hidden[:, :, 1:-1, 1:-1]
+            hidden = _normalise(norm, form, hidden, weights, i, num_reference, averages)
+            # Pooling and ReLU may change places: the larger of four is positive where one is. A quarter of the work.
+            hidden = tf.nn.relu(form.max_pool2x2(hidden) if block.pool else hidden)
+            hidden = after_layer(hidden, i) if after_layer else hidden
+        return hidden
+
     return Network(init, *_forms(run), for_xla=xla)
+
+
+def map_size(size, blocks):
+    """The side of the map that is left of one of `size` by these blocks; below 1 where nothing is."""
+    for block in blocks:
+        size = -(-size // block.stride) - (0 if block.padded else 2)
+        size = size // 2 if block.pool else size
+    return size
 
 
 def init_head(features, dim_output, flatten, seed, dtype=tf.float32):
@@ -155,14 +203,14 @@ def init_head(features, dim_output, flatten, seed, dtype=tf.float32):
 
 
 def _forms(run):
-    """`forward` and `forward_with_averages`, of run(weights, x, num_reference, averages), which fills `averages`."""
+    """`forward` and `forward_with_averages`, of a `run` with all their arguments, which fills the dict `averages`."""
 
     def forward(weights, x, num_reference=None):
-        return run(weights, x, num_reference, None)
+        return run(weights, x, num_reference, None, None)
 
-    def forward_with_averages(weights, x):
+    def forward_with_averages(weights, x, after_layer=None):
         averages = {}
-        return run(weights, x, None, averages), averages
+        return run(weights, x, None, averages, after_layer), averages
 
     return forward, forward_with_averages
 

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 
 from maml import inner_loop, networks
-from maml.method import Method, query_loss
+from maml.method import Method, mean_loss, query_loss
 from maml.methods import _gradient
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
 
@@ -50,7 +50,7 @@ def build(settings, problem):
         def task_loss(weights):
             outputs, new = network.forward_with_averages(weights, support_x)
             averages.update(new)
-            return mean_loss(problem, outputs, support_y)
+            return mean_loss(problem, outputs, support_y)  # to which [RL-code]'s step sizes belong
 
         rate = settings.inner_lr if inner_lr is None else inner_lr
         stepped, _ = inner_loop.inner_update(task_loss, state, rate, is_adapted=is_trained)
@@ -80,11 +80,6 @@ def pretraining(settings, problem):
         }
 
     return objective
-
-
-def mean_loss(problem, outputs, targets):
-    """[M]: the mean over the examples, to which [RL-code]'s step sizes belong."""
-    return problem.loss(outputs, targets, targets.shape[1])
 
 
 def is_trained(name):

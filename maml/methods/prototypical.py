@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from maml import inner_loop
-from maml.method import Method
+from maml.methods._embedding import comparison
 from maml.methods.card import ALONE, Card, Episodes, Reading, Record, Task, accuracy, setting
 
 
@@ -31,37 +30,16 @@ def logits(features, means):
 
 
 def build(settings, problem):
-    """The Method. Its state is each task's weights, labels and prototypes."""
-    network = problem.embedding()
+    """The Method. Its state is each task's weights, labels and prototypes. Training normalises all examples together
+    ([S-code] model.py)."""
 
-    def start(theta, support_x, support_y):
-        weights = inner_loop.per_task(theta, support_x.shape[0])
-        means = prototypes(network.forward(weights, support_x), support_y)
-        return {"weights": weights, "labels": support_y, "prototypes": means}
+    def summarise(weights, z, labels):
+        return {"prototypes": prototypes(z, labels)}
 
-    def predict(state, x, reference=None):
-        if reference is None:
-            return logits(network.forward(state["weights"], x), state["prototypes"])
-        # Support and queries must come from one network: the support is embedded again, by what normalises the queries.
-        num_reference = reference.shape[1]
-        both = network.forward(state["weights"], tf.concat([reference, x], 1), num_reference=num_reference)
-        return logits(both[:, num_reference:], prototypes(both[:, :num_reference], state["labels"]))
+    def compare(state, z, reference=None):
+        return logits(z, state["prototypes"])
 
-    def objective(theta, episode, progress):
-        num_tasks, num_support = episode.support_x.shape[:2]
-        weights = inner_loop.per_task(theta, num_tasks)
-        # One pass for both, which are normalised together ([S-code] model.py).
-        both = tf.concat([episode.support_x, episode.query_x], 1)
-        features, averages = network.forward_with_averages(weights, both)
-        means = prototypes(features[:, :num_support], episode.support_y)
-        outputs = logits(features[:, num_support:], means)
-        loss = problem.loss(outputs, episode.query_y, episode.query_y.shape[1])  # over all queries: their mean
-        result = {"loss": loss, "query_loss": loss, "carried": averages}
-        if problem.metric is not None:
-            result["query_accuracy"] = problem.metric(outputs, episode.query_y)
-        return result
-
-    return Method(network.init, start, None, predict, objective, network.for_xla)
+    return comparison(problem, problem.embedding(), summarise, compare)
 
 
 def preset(task: Task) -> dict:

@@ -1,5 +1,7 @@
 """From the settings of a supervised run to the Problem that its method works on, and to the tasks that it trains on."""
 
+import functools
+
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
 from maml import losses, networks
@@ -25,16 +27,23 @@ def problem_of(settings, input_shape: tuple | None = None) -> Problem:
     """
     task = settings.task
     input_shape = tuple(input_shape or input_shape_of(settings))
-    make = _conv_net if task.classification and settings.network.conv else _dense_net
+    conv = task.classification and settings.network.conv
+    make = _conv_net if conv else _dense_net
     return Problem(
         input_shape=input_shape,
         num_outputs=task.num_classes if task.classification else 1,
-        network=lambda num_outputs: make(settings, input_shape, num_outputs),
+        network=lambda num_outputs, shape=input_shape: make(settings, shape, num_outputs),
         embedding=lambda: make(settings, input_shape, None),
         loss=losses.cross_entropy if task.classification else losses.mse,
         metric=losses.accuracy if task.classification else None,
         num_train_classes=task.train_classes,
+        maps=functools.partial(_conv_maps, settings) if conv else None,
     )
+
+
+def _conv_maps(settings, input_shape, blocks):
+    network = settings.network
+    return networks.conv_maps(input_shape, network.num_filters, blocks, _norm(network), xla=settings.engine.jit)
 
 
 def _conv_net(settings, input_shape, num_outputs):

@@ -17,7 +17,7 @@ from toys import (
 
 from data_generators.episode import Episode
 from maml import inner_loop, layers, losses, networks, optimizers
-from maml.meta_training import Trainer, compiled_meta_gradient, meta_gradient
+from maml.meta_training import Trainer, clipped, compiled_meta_gradient, meta_gradient
 from maml.method import Method
 from maml.methods import maml, pretrained
 from maml.networks import Network
@@ -488,3 +488,26 @@ def test_query_sets_may_be_empty(tasks_per_chunk, jit):
     x, y, *_ = plane_episode(0, queries=0)
     expected = np.mean((x @ START["w"].numpy() + START["b"].numpy() - y) ** 2)
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-12)
+
+
+# Groups of weights whose gradient is limited together
+
+
+def test_a_groups_gradient_is_scaled_to_its_norm_as_one():
+    """(3, 4) has norm 5 together, scaled to 1; (0.3, 0.4) is short enough; c is in no group."""
+    gradients = {"a1": [3.0], "a2": [4.0], "b1": [0.3, 0.4], "c": [100.0]}
+    gradients = {name: tf.constant(value, tf.float64) for name, value in gradients.items()}
+    groups = ((lambda name: name[0] == "a", 1.0), (lambda name: name[0] == "b", 1.0))
+    got = {name: value.numpy().tolist() for name, value in clipped(gradients, groups).items()}
+    assert got == {"a1": [pytest.approx(0.6)], "a2": [pytest.approx(0.8)], "b1": [0.3, 0.4], "c": [100.0]}
+
+
+def test_the_trainer_limits_the_groups_of_its_method():
+    """By plain steps of size 1 on −10·w: w moves by 10, limited by 2."""
+    for groups, expected in (((), 11.0), (((lambda name: name == "w", 2.0),), 3.0)):
+        method = line()._replace(
+            objective=lambda theta, episode, progress: {"loss": -10 * theta["w"][None]}, clip_groups=groups
+        )
+        trainer = Trainer(W, learning_rate=1.0, optimizer="sgd")
+        trainer.compile(method, tasks_per_chunk=1, jit=False)(line_episode((1, 0, 1, 1)))
+        np.testing.assert_allclose(trainer.weights["w"], expected)

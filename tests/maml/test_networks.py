@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from toys import KINDS, OUTPUTS, assert_close, network, random_weights, reference_forward
+from toys import KINDS, OUTPUTS, assert_close, network, random_episode, random_weights, reference_forward
 
 from maml import inner_loop, networks
 
@@ -135,7 +135,7 @@ def test_a_dense_net_is_that_of_numpy():
 
 def test_a_dense_net_flattens_images_itself():
     net = networks.dense_net(6, (7, 5), OUTPUTS, dtype=tf.float64)
-    weights = inner_loop.per_task(random_weights(net), 2)
+    weights = inner_loop.inner_loop.per_task(random_weights(net), 2)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 3, 2, 1)))
     np.testing.assert_array_equal(net.forward(weights, x), net.forward(weights, tf.reshape(x, [2, 4, 6])))
 
@@ -222,7 +222,7 @@ def test_running_averages_move_a_tenth_of_the_way_to_the_batchs_moments():
 
 def test_a_network_without_running_averages_has_none_to_give():
     net = network("dense", "batch_norm")
-    weights = inner_loop.per_task(random_weights(net), 2)
+    weights = inner_loop.inner_loop.per_task(random_weights(net), 2)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 6)))
     outputs, averages = net.forward_with_averages(weights, x)
     np.testing.assert_array_equal(outputs, net.forward(weights, x))
@@ -264,3 +264,49 @@ def test_a_graph_of_tensorflows_own_kernels_may_leave_the_number_of_examples_ope
     for n in (3, 5):
         x = tf.constant(np.random.default_rng(n).normal(size=(1, n, *shape)), tf.float32)
         assert_close(graph(x), net.forward(weights, x, num_reference), 1e-5)
+
+
+# Blocks
+
+
+BLOCKS = (networks.Block(pool=True, padded=False), networks.Block(), networks.Block(stride=2))
+
+
+@pytest.mark.parametrize("side, size", [(28, 7), (84, 21), (4, 1), (3, 0)])
+def test_the_size_of_a_map_by_hand(side, size):
+    """28 → 26 → 13 → 13 → 7; 84 → 82 → 41 → 41 → 21; 4 → 2 → 1; of 3 nothing is left."""
+    assert networks.map_size(side, BLOCKS) == size
+
+
+@pytest.mark.parametrize("xla", [True, False])
+def test_maps_are_those_of_tensorflows_own_layers(xla):
+    net = networks.conv_maps((12, 9, 2), 3, BLOCKS, networks.Norm(scale=True), xla, tf.float64)
+    weights, x = random_weights(net), np.random.default_rng(0).normal(size=(4, 12, 9, 2))
+    expected = tf.constant(x)
+    for i, block in enumerate(BLOCKS):
+        padding = "SAME" if block.padded else "VALID"
+        expected = tf.nn.conv2d(expected, weights[f"conv{i + 1}"], block.stride, padding)
+        mean, variance = (f(expected, (0, 1, 2)) for f in (tf.reduce_mean, tf.math.reduce_variance))
+        expected = (expected - mean) / tf.sqrt(variance + 1e-3) * weights[f"gamma{i}"] + weights[f"beta{i}"]
+        expected = tf.nn.relu(expected)
+        expected = tf.nn.max_pool2d(expected, 2, 2, "VALID") if block.pool else expected
+    got = net.forward({name: w[None] for name, w in weights.items()}, tf.constant(x)[None])
+    assert got.shape == (1, 4, 3, 2, 3)
+    np.testing.assert_allclose(got[0], expected, rtol=0, atol=1e-9)
+
+
+def test_images_of_which_nothing_would_be_left_are_refused():
+    with pytest.raises(ValueError, match="these 3 blocks leave nothing of images of 9x3"):
+        networks.conv_maps((9, 3, 1), 3, BLOCKS)
+
+
+@pytest.mark.parametrize("kind, num_layers", [("dense", 2), ("max-pool", 4)])
+def test_what_follows_a_layer_in_training_gets_its_outputs(kind, num_layers):
+    net, seen = network(kind, "batch_norm"), []
+    weights, x = inner_loop.per_task(random_weights(net), 2), random_episode(kind, 2, "mse").support_x
+    expected = net.forward(weights, x)
+    got, _ = net.forward_with_averages(weights, x, lambda hidden, i: seen.append(i) or hidden)
+    np.testing.assert_array_equal(got, expected)
+    assert seen == list(range(1, num_layers + 1))
+    other, _ = net.forward_with_averages(weights, x, lambda hidden, i: 0 * hidden)
+    assert np.ptp(other.numpy(), axis=1).max() < 1e-12 < np.ptp(got.numpy(), axis=1).max()

@@ -22,11 +22,12 @@ SUPPORT, QUERIES = 4, 5  # examples of a task
 SHOTS = SUPPORT / OUTPUTS  # K of a classifier's support set
 
 
-def network(kind, norm, dtype=tf.float64, num_outputs=OUTPUTS):
-    """num_outputs: None for features."""
-    shape, conv = KINDS[kind]
+def network(kind, norm, dtype=tf.float64, num_outputs=OUTPUTS, shape=None):
+    """num_outputs: None for features. shape: of an input, where not the kind's."""
+    own_shape, conv = KINDS[kind]
+    shape = shape or own_shape
     if conv is None:
-        return networks.dense_net(shape[0], (7, 5), num_outputs, norm, dtype)
+        return networks.dense_net(int(np.prod(shape)), (7, 5), num_outputs, norm, dtype)
     return networks.conv_net(shape, 3, num_outputs, norm, dtype=dtype, **conv)
 
 
@@ -35,11 +36,12 @@ def problem(kind, norm, loss, dtype=tf.float64, num_outputs=OUTPUTS):
     return Problem(
         input_shape=KINDS[kind][0],
         num_outputs=num_outputs,
-        network=lambda outputs: network(kind, norm, dtype, outputs),
+        network=lambda outputs, shape=None: network(kind, norm, dtype, outputs, shape),
         embedding=lambda: network(kind, norm, dtype, None),
         loss=losses.mse if loss == "mse" else losses.cross_entropy,
         metric=None if loss == "mse" else losses.accuracy,
         num_train_classes=None if loss == "mse" else TRAIN_CLASSES,
+        maps=None if kind == "dense" else lambda shape, blocks: networks.conv_maps(shape, 3, blocks, norm, dtype=dtype),
     )
 
 

@@ -59,8 +59,8 @@ def make_problem(of, kind, dtype, num_outputs):
     """A hidden layer on 6 inputs, normalised as the settings say: networks have tests of their own."""
     norm = networks.Norm(of.norm, of.norm_scale, of.norm_averages, of.norm_epsilon)
 
-    def network(outputs):
-        return networks.dense_net(6, (7,), outputs, norm, dtype)
+    def network(outputs, shape=(6,)):
+        return networks.dense_net(*shape, (7,), outputs, norm, dtype)
 
     learnt = (losses.mse, None) if kind == "regression" else (losses.cross_entropy, losses.accuracy)
     return Problem((6,), num_outputs, network, lambda: network(None), *learnt, TRAIN_CLASSES)
