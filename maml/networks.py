@@ -8,6 +8,7 @@ A bias in front of a batch norm is subtracted again by it: it exists, as in the 
 the sum, so that its gradient is exactly zero.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,12 +55,14 @@ class Network(NamedTuple):
     batch besides; {} where there are none. It is the form for training: after_layer(hidden, i) is what becomes of the
     outputs of layer i = 1, 2, …, such as dropout; None: nothing.
     for_xla: whether `forward` may be compiled by XLA; XLA gets the others wrong.
+    output_shape: of the outputs for one example: (outputs,), or (h, w, F) of maps; None where it isn't known.
     """
 
     init: Callable
     forward: Callable
     forward_with_averages: Callable | None = None
     for_xla: bool = True
+    output_shape: tuple | None = None
 
 
 def is_average(name):
@@ -103,7 +106,7 @@ def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
         last = len(sizes) - 1
         return layers.add_bias(layers.dense(hidden, weights[f"w{last}"]), weights[f"b{last}"])
 
-    return Network(init, *_forms(run))
+    return Network(init, *_forms(run), output_shape=(sizes[-1],))
 
 
 def conv_net(  # noqa: PLR0913  (all but the first three have the authors' value for Omniglot)
@@ -125,7 +128,7 @@ def conv_net(  # noqa: PLR0913  (all but the first three have the authors' value
         raise ValueError(f"four 2x2 max-pools need images of at least 16x16, got {height}x{width}")
     blocks = 4 * (Block(pool=True) if max_pool else Block(stride=2),)
     maps = conv_maps(input_shape, num_filters, blocks, norm, xla, dtype)
-    features = num_filters * (map_size(height, blocks) * map_size(width, blocks) if flatten else 1)
+    features = math.prod(maps.output_shape) if flatten else num_filters
 
     def init(seed):
         head = {} if dim_output is None else init_head(features, dim_output, flatten, seed, dtype)
@@ -147,7 +150,7 @@ def conv_net(  # noqa: PLR0913  (all but the first three have the authors' value
         hidden, averages = maps.forward_with_averages(weights, x, after_layer)
         return to_outputs(hidden, weights), averages
 
-    return Network(init, forward, forward_with_averages, for_xla=xla)
+    return Network(init, forward, forward_with_averages, xla, (dim_output or features,))
 
 
 def conv_maps(input_shape, num_filters, blocks, norm="batch_norm", xla=True, dtype=tf.float32):
@@ -158,7 +161,8 @@ def conv_maps(input_shape, num_filters, blocks, norm="batch_norm", xla=True, dty
     """
     norm = _as_norm(norm)
     height, width, channels = input_shape
-    if min(map_size(side, blocks) for side in (height, width)) < 1:
+    output_shape = (map_size(height, blocks), map_size(width, blocks), num_filters)
+    if min(output_shape) < 1:
         raise ValueError(f"these {len(blocks)} blocks leave nothing of images of {height}x{width}")
     form = layers if xla else kernels
 
@@ -182,7 +186,7 @@ def conv_maps(input_shape, num_filters, blocks, norm="batch_norm", xla=True, dty
             hidden = after_layer(hidden, i) if after_layer else hidden
         return hidden
 
-    return Network(init, *_forms(run), for_xla=xla)
+    return Network(init, *_forms(run), xla, output_shape)
 
 
 def map_size(size, blocks):

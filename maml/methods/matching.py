@@ -167,9 +167,7 @@ def build(settings, problem):
         weights = network.init(seed)
         if not settings.fce:
             return weights
-        example = tf.zeros([1, 1, *problem.input_shape], next(iter(weights.values())).dtype)
-        size = network.forward({name: w[None] for name, w in weights.items()}, example).shape[-1]
-        return weights | initial_lstms(size, example.dtype)
+        return weights | initial_lstms(*network.output_shape, next(iter(weights.values())).dtype)
 
     def summarise(weights, z, labels):
         if settings.fce:

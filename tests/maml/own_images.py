@@ -42,10 +42,10 @@ def make_of(method, **given):
     return maml.Classifier(settings, method_of(settings).init(0), "a test")
 
 
-def images(n, seed=0):
+def images(n, seed=0, shape=SHAPE):
     """uint8: every image has its own colour, so that statistics of a batch differ from those of another."""
     rng = np.random.default_rng(seed)
-    return (rng.random((n, *SHAPE)) * rng.random((n, 1, 1, 3)) * 255).astype(np.uint8)
+    return (rng.random((n, *shape)) * rng.random((n, 1, 1, 3)) * 255).astype(np.uint8)
 
 
 def write_images(folder, arrays, names):

@@ -334,19 +334,22 @@ def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(chosen, tmp_pat
             np.testing.assert_array_equal(got, expected)
 
 
+SHAPE = (22, 22, 3)  # the smallest images that every method can learn from
+
+
 @pytest.fixture(scope="module", params=[name for name, kind in CASES if kind == "classification"])
 def adapted(request):
     """A small classifier of images, adapted to six of three classes."""
-    classifier = make_of(request.param)
+    classifier = make_of(request.param, image_size=SHAPE[0])
     has_steps = method_of(classifier.settings).step is not None
-    return classifier.adapt(images(6), LABELS, num_steps=1 if has_steps else 0)
+    return classifier.adapt(images(6, shape=SHAPE), LABELS, num_steps=1 if has_steps else 0)
 
 
 @pytest.mark.parametrize("transductive", [True, False], ids=["together", "one by one"])
 def test_a_classifier_kept_in_a_file_predicts_the_same_bits(adapted, transductive, tmp_path):
     adapted.save(tmp_path / "mine.npz")
     loaded = load_adapted(tmp_path / "mine.npz")
-    got, expected = (one.predict(images(4, 1), transductive)[1] for one in (loaded, adapted))
+    got, expected = (one.predict(images(4, 1, SHAPE), transductive)[1] for one in (loaded, adapted))
     np.testing.assert_array_equal(got, expected)
 
 
@@ -356,6 +359,6 @@ def test_an_exported_classifier_predicts_as_the_classifier(adapted, tmp_path):
     model = tf.saved_model.load(tmp_path / "exported")
     for signature, transductive in (("serving_default", True), ("one_at_a_time", False)):
         for n in (2, 4):
-            pixels = images(n, 1)
+            pixels = images(n, 1, SHAPE)
             got = model.signatures[signature](images=tf.constant(pixels / np.float32(255)))["probabilities"]
             np.testing.assert_allclose(got, adapted.predict(pixels, transductive)[1], rtol=1e-5, atol=1e-6)
