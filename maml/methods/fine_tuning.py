@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from maml import inner_loop, networks
 from maml.method import Method, mean_loss, query_loss
-from maml.methods import _gradient
+from maml.methods import _classifier, _gradient
+from maml.methods._classifier import last_layer, pretraining, without_it
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
-
-TRAINING = "train_"  # θ has train_w5, train_b5, the last layer of the training, beside w5, b5, that of a new task
 
 # [RL-code]: the candidates for the step size at test.
 STEP_SIZES = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5)
@@ -24,25 +23,16 @@ class Settings(Record):
     batch_size: int = setting(64, "images of a batch in training", at_least=1)
 
 
-def classifier_of_training(theta):
-    """θ with the last layer of the training in the place of the new one."""
-    return theta | {name.removeprefix(TRAINING): w for name, w in theta.items() if name.startswith(TRAINING)}
-
-
 def build(settings, problem):
     """The Method. Its state is each task's weights, with the new last layer."""
     network = problem.network(problem.num_outputs)
     predict = _gradient.prediction(network.forward)
 
     def init(seed):
-        weights = network.init(seed)
-        last = weights.keys() - problem.embedding().init(seed).keys()
-        of_training = problem.network(problem.num_train_classes).init(seed)
-        return weights | {TRAINING + name: of_training[name] for name in sorted(last)}
+        return network.init(seed) | last_layer(problem, seed)
 
     def start(theta, support_x, support_y):
-        weights = {name: w for name, w in theta.items() if not name.startswith(TRAINING)}
-        return inner_loop.per_task(weights, support_x.shape[0])
+        return inner_loop.per_task(without_it(theta), support_x.shape[0])
 
     def step(state, support_x, support_y, inner_lr=None):
         averages = {}
@@ -64,24 +54,6 @@ def build(settings, problem):
     return Method(init, start, step, predict, objective, network.for_xla)
 
 
-def pretraining(settings, problem):
-    """The objective of the training: the mean cross-entropy of a Batch over all training classes."""
-    network = problem.network(problem.num_train_classes)
-
-    def objective(theta, batch, progress):
-        weights = inner_loop.per_task(classifier_of_training(theta), batch.x.shape[0])
-        outputs, averages = network.forward_with_averages(weights, batch.x)
-        loss = mean_loss(problem, outputs, batch.y)
-        return {
-            "loss": loss,
-            "support_loss": loss,
-            "support_accuracy": problem.metric(outputs, batch.y),
-            "carried": averages,
-        }
-
-    return objective
-
-
 def is_trained(name):
     """Whether a step moves this weight: all of them, batch norm's too ([RL-code])."""
     return not networks.is_average(name)
@@ -89,23 +61,8 @@ def is_trained(name):
 
 def preset(task: Task) -> dict:
     """The paper's settings; for drawings, which it has none for, ours."""
-    photographs = task.photographs
-    return dict(
-        # [RL-code]. Ours for drawings: 4 of the 5 passes over the images beyond which it gets worse (issue 14 of
-        # wyharveychen/CloserLookFewShot).
-        pretrain_iterations=30000 if photographs else 6000,
-        metatrain_iterations=0,
-        batch_size=64,  # [RL-code]
-        meta_lr=0.001,  # [RL-code]: Adam's
+    return _classifier.preset(task) | dict(
         inner_lr=0.01,  # ours, of STEP_SIZES, for the validation in training; a test chooses its own
-        norm="batch_norm",  # [RL-code]
-        norm_scale=True,  # [RL-code]: Torch's batch norm
-        norm_averages=True,  # [RL-code] at test
-        norm_epsilon=0.001,  # [RL-code]
-        num_filters=64,  # [RL-code]
-        max_pool=True,  # [RL-code]
-        tasks_per_chunk=1,
-        jit=False,  # ours: a batch's maps are many, and TensorFlow's own kernels faster on them
     )
 
 
@@ -129,7 +86,7 @@ CARD = Card(
     pretraining=pretraining,
     step_sizes=STEP_SIZES,
     tuning_tasks=100,  # [RL-code]
-    unused=("metatrain_iterations", "num_tasks", "num_queries"),
+    unused=_classifier.UNUSED,
     curve="support",
     curve_title="batches of all training classes",
     normalisation=ALONE,
