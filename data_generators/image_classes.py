@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from data_generators import streams
+from data_generators import distortions, streams
 from data_generators.episode import Batch, Episode
 from data_generators.errors import UserError
 
@@ -105,7 +105,7 @@ class ImageTasks:
             )
 
     def sample(  # noqa: PLR0913  (tasks are a function of these and of nothing else)
-        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False
+        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False, distorted=False
     ):
         """An Episode of NumPy arrays, shapes as in `Episode`, pixels divided by 255.
 
@@ -118,6 +118,7 @@ class ImageTasks:
         num_tasks, num_shots, num_queries: M, K and Q; Q may be 0
         num_ways: N, None for `num_classes`
         shuffled: the support examples of each task in a random order of its own; the images drawn stay the same
+        distorted: each image by a random affine map of its own (see `distortions`); the images drawn stay the same
         """
         self.check(split, num_shots, num_queries, num_ways)
         num_ways = self.num_classes if num_ways is None else num_ways
@@ -127,6 +128,8 @@ class ImageTasks:
         picks = _distinct(rng, self._sizes[split][chosen.ravel()], num_shots + num_queries)  # [M·N, K + Q]
         picks = picks.reshape(num_tasks, num_ways, -1) + classes.offsets[chosen][..., None]
         images = _turned(classes.images[picks], turns)  # [M, N, K + Q, H, W, C]
+        if distorted:
+            images = distortions.distorted(images, streams.generator(split, seed, step, streams.DISTORTIONS))
 
         def flat(x):  # [M, N, K, H, W, C] -> [M, N·K, H, W, C]
             return _scaled(x).reshape(num_tasks, num_ways * x.shape[2], *self.input_shape)

@@ -25,7 +25,7 @@ class SinusoidTasks:
         """Never raises: any number of points can be drawn."""
 
     def sample(  # noqa: PLR0913  (as ImageTasks.sample)
-        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False
+        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False, distorted=False
     ):
         """An Episode, pure in its arguments: x float32 [M, K, 1 or 3], y [M, K, 1]; the query set has Q points.
 
@@ -33,7 +33,7 @@ class SinusoidTasks:
         seed, step: which of the split's episodes
         num_tasks, num_shots, num_queries: M, K and Q
         num_ways: ignored; there are no classes. Here so that images and waves are sampled alike
-        shuffled: has no effect, as the points are drawn at random
+        shuffled, distorted: have no effect, as the points are drawn at random and are no images
         """
         rng = streams.generator(split, seed, step)
         amplitude = rng.uniform(*AMPLITUDE, [num_tasks, 1, 1])

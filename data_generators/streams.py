@@ -6,7 +6,7 @@ import numpy as np
 SPLITS = ("train", "val", "test")
 
 # What is drawn. Part of the seed, so that a task and a batch of the same step share no random numbers.
-TASKS, BATCHES = (), (1,)
+TASKS, BATCHES, DISTORTIONS = (), (1,), (2,)
 
 
 def generator(split, seed, step, drawn=TASKS):
@@ -15,7 +15,7 @@ def generator(split, seed, step, drawn=TASKS):
     split: one of SPLITS
     seed: an integer from 0
     step: an integer from 0
-    drawn: TASKS or BATCHES
+    drawn: TASKS, BATCHES or DISTORTIONS
     """
     sequence = np.random.SeedSequence((seed, SPLITS.index(split), step), spawn_key=drawn)
     return np.random.Generator(np.random.Philox(sequence))

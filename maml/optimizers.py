@@ -11,9 +11,9 @@ def linear(rate, total):
     return lambda iteration: rate * (1.0 - tf.cast(iteration, tf.float64) / total)
 
 
-def halving(rate, every):
-    """A schedule: `rate`, halved after every so many iterations."""
-    return lambda iteration: rate * 0.5 ** tf.cast(iteration // every, tf.float64)
+def stepwise(rate, factor, every):
+    """A schedule: `rate`, multiplied by `factor` after every so many iterations."""
+    return lambda iteration: rate * factor ** tf.cast(iteration // every, tf.float64)
 
 
 def adam_step(weights, first_moments, second_moments, updates, gradients, rate):

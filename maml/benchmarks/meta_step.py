@@ -78,9 +78,8 @@ class Case:
         tasks, steps, of = ImageTasks({"train": classes}, 5, rotate), itertools.count(), self.episodes
         if self.objective:
             return lambda _: tasks.batch("train", 0, next(steps), self.settings.own.batch_size)
-        return lambda num_tasks: tasks.sample(
-            "train", 0, next(steps), num_tasks, of.num_shots, of.num_queries, min(of.num_ways, num_classes), of.shuffled
-        )
+        ways, shots, queries, *how = of._replace(num_ways=min(of.num_ways, num_classes))
+        return lambda num_tasks: tasks.sample("train", 0, next(steps), num_tasks, shots, queries, ways, *how)
 
     def flops(self, num_tasks):
         """Floating-point operations (2 a multiply-add) of the convolutions' products in one of MAML's meta-gradients.

@@ -210,12 +210,14 @@ class Reading(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """The tasks of training: N, K, Q, and whether a support set comes shuffled instead of class by class."""
+    """The tasks of training: N, K, Q; whether a support set comes shuffled instead of class by class, and whether each
+    image is distorted by a random affine map of its own (see `data_generators.distortions`)."""
 
     num_ways: int
     num_shots: int
     num_queries: int
     shuffled: bool = False
+    distorted: bool = False
 
 
 def tasks_as_tested(task, own):

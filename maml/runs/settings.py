@@ -16,7 +16,7 @@ from maml.methods import card
 from maml.methods.card import Card, Published, Record, Task, keys, setting
 from maml.networks import NORMS
 
-SCHEDULES = ("constant", "linear", "halving")
+SCHEDULES = ("constant", "linear", "halving", "decaying")
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,22 @@ class Training(Record):
     meta_lr: float = setting(0.001, "β: step size of the outer loop", positive=True)
     optimizer: str = setting("adam", "optimiser of the outer loop", choices=OPTIMIZERS, added=True)
     schedule: str = setting(
-        "constant", "of β over the training; linear: to 0; halving: every --halve_every", choices=SCHEDULES, added=True
+        "constant",
+        "of β over the training; linear: to 0; halving: every --halve_every; decaying: by 1 % every --decay_every",
+        choices=SCHEDULES,
+        added=True,
     )
     halve_every: int | None = setting(None, "meta-updates after which β is halved", at_least=1, added=True)
+    decay_every: int | None = setting(None, "meta-updates after which β is 1 % smaller", at_least=1, added=True)
     clip: float | None = setting(None, "cut each entry of the meta-gradient to ± this", positive=True)
     seed: int = setting(1, "of the initial weights and the training tasks", at_least=0)
 
     def __post_init__(self):
         super().__post_init__()
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
-        halving = self.schedule == "halving"
-        expected = "a number with schedule=halving, or nothing"
-        self.expect((self.halve_every is not None) == halving, "halve_every", expected)
+        for name, schedule in (("halve_every", "halving"), ("decay_every", "decaying")):
+            given, expected = getattr(self, name) is not None, f"a number with schedule={schedule}, or nothing"
+            self.expect(given == (self.schedule == schedule), name, expected)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class SupervisedLearner:
     def check(self, folder):
         """UserError where the data are too few, or not those that the run in the folder began with."""
         self._episodes, said = training_episodes(self.settings, self.tasks)
-        ways, shots, queries, _ = self._episodes
+        ways, shots, queries, *_ = self._episodes
         self.tasks.check("train", shots, queries, ways)
         self.tasks.check("val", self.settings.task.num_shots, self.settings.task.num_shots)
         if self.iteration:
@@ -170,8 +170,8 @@ class SupervisedLearner:
         return lambda batches: step(batches[0])
 
     def _draw_episode(self, step):
-        (ways, shots, queries, shuffled), training = self._episodes, self.settings.training
-        return self.tasks.sample("train", training.seed, step, training.num_tasks, shots, queries, ways, shuffled)
+        (ways, shots, queries, *how), training = self._episodes, self.settings.training
+        return self.tasks.sample("train", training.seed, step, training.num_tasks, shots, queries, ways, *how)
 
     def _draw_batch(self, step):
         return self.tasks.batch("train", self.settings.seed, step, self.settings.own.batch_size)
@@ -207,7 +207,9 @@ def learning_rate(settings) -> float | Callable:
     if training.schedule == "linear":
         return optimizers.linear(training.meta_lr, settings.total_iterations)
     if training.schedule == "halving":
-        return optimizers.halving(training.meta_lr, training.halve_every)
+        return optimizers.stepwise(training.meta_lr, 0.5, training.halve_every)
+    if training.schedule == "decaying":
+        return optimizers.stepwise(training.meta_lr, 0.99, training.decay_every)
     return training.meta_lr
 
 

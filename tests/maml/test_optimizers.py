@@ -1,6 +1,7 @@
 """What Adam and plain gradient steps do to variables, and the schedules, by hand."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from maml import optimizers
@@ -13,7 +14,7 @@ def test_a_linear_schedule_starts_at_the_rate_and_never_reaches_zero():
 
 
 def test_a_halving_schedule_halves_after_every_so_many_iterations():
-    schedule = optimizers.halving(0.001, 2000)
+    schedule = optimizers.stepwise(0.001, 0.5, 2000)
     got = [float(schedule(tf.constant(i, tf.int64))) for i in (0, 1999, 2000, 3999, 4000, 10000)]
     assert got == [0.001, 0.001, 0.0005, 0.0005, 0.00025, 0.001 / 32]
 
@@ -36,3 +37,8 @@ def test_the_rate_may_be_a_tensor_of_another_type():
     weights = {"w": tf.Variable([1.0])}
     optimizers.sgd_step(weights, {"w": tf.constant([1.0])}, tf.constant(0.5, tf.float64))
     assert weights["w"].numpy() == [0.5] and weights["w"].dtype == tf.float32
+
+
+def test_a_decaying_schedule_by_hand():
+    schedule = optimizers.stepwise(0.5, 0.99, 10)
+    assert [float(schedule(tf.constant(i, tf.int64))) for i in (9, 10, 25)] == [0.5, 0.495, pytest.approx(0.490050)]

@@ -30,6 +30,7 @@ from maml.trained.loading import load_adapted
 
 CASES = [(name, kind) for name in methods.names() for kind in methods.get(name).learns]
 M, N, SUPPORT, TRAIN_CLASSES = 3, 3, 6, 5
+SMALL = {"num_updates": 2, "features": 8}  # at most: inner steps, and units of a method's own layer
 
 
 class Case(NamedTuple):
@@ -46,13 +47,12 @@ class Case(NamedTuple):
 
 
 def build(name, kind, dtype, num_outputs):
-    """(card, its own settings, Problem): by the method's preset, with two inner steps at most in training."""
+    """(card, its own settings, Problem): by the method's preset, cut to SMALL."""
     card = methods.get(name)
     settings = resolve("sinusoid" if kind == "regression" else "glyphs", name)
     own = settings.own
-    if hasattr(own, "num_updates"):
-        own = dataclasses.replace(own, num_updates=min(own.num_updates, 2))
-    return card, own, make_problem(settings.network, kind, dtype, num_outputs)
+    cut = {name: min(size, getattr(own, name)) for name, size in SMALL.items() if hasattr(own, name)}
+    return card, dataclasses.replace(own, **cut), make_problem(settings.network, kind, dtype, num_outputs)
 
 
 def make_problem(of, kind, dtype, num_outputs):

@@ -10,7 +10,7 @@ from maml import inner_loop, losses, networks
 from maml.meta_training import meta_gradient
 from maml.method import Problem
 from maml.methods import matching
-from maml.methods.card import Task
+from maml.methods.card import Episodes, Task
 
 NORM = networks.Norm(scale=True, averages=True)
 
@@ -247,8 +247,7 @@ def test_dropout_is_for_training_alone():
 def test_episodes_are_as_at_test_with_15_queries_and_for_lstms_shuffled():
     task = Task("miniimagenet", num_classes=5, num_shots=5, num_queries=15)
     for fce in (False, True):
-        ways, shots, queries, shuffled = matching.episodes(task, matching.Settings(fce=fce))[:4]
-        assert (ways, shots, queries, shuffled) == (5, 5, 15, fce)
+        assert matching.episodes(task, matching.Settings(fce=fce)) == Episodes(5, 5, 15, shuffled=fce)
 
 
 def test_full_context_embeddings_are_for_photographs():

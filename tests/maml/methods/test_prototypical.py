@@ -8,7 +8,7 @@ from data_generators.episode import Episode
 from maml import inner_loop, losses, networks
 from maml.method import Problem
 from maml.methods import prototypical
-from maml.methods.card import Task
+from maml.methods.card import Episodes, Task
 
 NORM = networks.Norm(scale=True, averages=True, epsilon=1e-5)
 
@@ -136,7 +136,7 @@ def test_one_query_at_a_time_the_support_too_is_embedded_by_the_running_averages
 
 def test_episodes_of_training_have_more_ways_and_the_shots_of_the_test():
     task = Task("omniglot", num_classes=5, num_shots=5)
-    assert prototypical.episodes(task, prototypical.Settings()) == (60, 5, 5, False)
+    assert prototypical.episodes(task, prototypical.Settings()) == Episodes(60, 5, 5)
 
 
 def test_photographs_have_30_ways_for_one_shot_and_20_for_five():

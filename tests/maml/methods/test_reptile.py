@@ -9,7 +9,7 @@ from data_generators.episode import Episode
 from maml import inner_loop, losses, optimizers
 from maml.meta_training import Trainer
 from maml.methods import reptile
-from maml.methods.card import Task
+from maml.methods.card import Episodes, Task
 from maml.networks import Network
 
 W = {"w": tf.constant(0.0, tf.float64)}
@@ -235,7 +235,9 @@ def test_training_needs_no_queries():
 
 def test_episodes_of_training_are_shuffled_pools_whatever_the_shots_at_test():
     for shots in (1, 5):
-        assert reptile.episodes(Task("omniglot", num_shots=shots), reptile.Settings()) == (5, 10, 0, True)
+        assert reptile.episodes(Task("omniglot", num_shots=shots), reptile.Settings()) == Episodes(
+            5, 10, 0, shuffled=True
+        )
 
 
 @pytest.mark.parametrize("task, batches", [

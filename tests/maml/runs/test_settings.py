@@ -218,6 +218,7 @@ def older(**changes):
         "optimizer",
         "schedule",
         "halve_every",
+        "decay_every",
         "train_classes",
     )
     return {**{name: value for name, value in today.items() if name not in young}, "baseline": None, **changes}

@@ -134,6 +134,7 @@ def test_the_rows_of_pretraining_are_of_its_batches(pretrained):
         ({}, [0.001, 0.001, 0.001]),
         ({"schedule": "linear", "meta_lr": 1.0, "metatrain_iterations": 40}, [1.0, 0.75, 0.5]),
         ({"schedule": "halving", "meta_lr": 1.0, "halve_every": 10}, [1.0, 0.5, 0.25]),
+        ({"schedule": "decaying", "meta_lr": 1.0, "decay_every": 10}, [1.0, 0.99, 0.9801]),
     ],
 )
 def test_the_step_size_at_iterations_0_10_and_20(given, expected):

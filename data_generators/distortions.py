@@ -1,0 +1,57 @@
+"""Random affine distortions of images, as Koch, Zemel, Salakhutdinov 2015 made more drawings of those there are.
+
+Letters: R images, H × W pixels, C channels.
+"""
+
+import numpy as np
+
+# Their section 3.3: each of seven components is there with probability ½, and then uniform between its limits. Angle in
+# degrees; shear and scale along the columns and rows; shift along both in sides of the image, 2 of their 105 pixels.
+LIMITS = np.array(
+    [(-10, 10), (-0.3, 0.3), (-0.3, 0.3), (0.8, 1.2), (0.8, 1.2), (-2 / 105, 2 / 105), (-2 / 105, 2 / 105)]
+)
+NEUTRAL = np.array([0, 0, 0, 1, 1, 0, 0])
+
+
+def distorted(images, rng):
+    """The images [..., H, W, C], each by a random affine map of its own: float32, values as in `images`, outside 0."""
+    flat = images.reshape(-1, *images.shape[-3:])
+    present = rng.random((len(flat), 7)) < 0.5
+    matrices, shifts = affine_maps(np.where(present, rng.uniform(*LIMITS.T, present.shape), NEUTRAL))
+    return warped(flat, matrices, shifts * images.shape[-3]).reshape(images.shape)
+
+
+def affine_maps(components):
+    """(matrices [R, 2, 2], shifts [R, 2]) of components [R, 7]: first scaled, then sheared, then turned, then shifted.
+
+    Of (column, row) from the centre.
+    """
+    angle, shear_x, shear_y, scale_x, scale_y, shift_x, shift_y = components.T
+    cos, sin, one = np.cos(np.radians(angle)), np.sin(np.radians(angle)), np.ones_like(angle)
+    turn, shear = _matrices(cos, -sin, sin, cos), _matrices(one, shear_x, shear_y, one)
+    return turn @ shear @ _matrices(scale_x, 0 * one, 0 * one, scale_y), np.stack([shift_x, shift_y], 1)
+
+
+def _matrices(a, b, c, d):
+    return np.stack([np.stack([a, b], 1), np.stack([c, d], 1)], 1)
+
+
+def warped(images, matrices, shifts):
+    """Images [R, H, W, C] in which what was at p is at A·p + t: float32, between pixels bilinear, 0 from outside.
+
+    matrices, shifts: A [R, 2, 2] and t [R, 2] of (column, row), in pixels from the centre.
+    """
+    count, height, width, _ = images.shape
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1) - centre  # [H, W, 2]
+    back = np.linalg.inv(matrices)
+    source = np.einsum("rij,rhwj->rhwi", back, grid - shifts[:, None, None]) + centre
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))).astype(np.float32)
+    source = np.clip(source + 1, 0, [width + 1, height + 1])  # the border of zeros is all that is outside
+    corner = np.minimum(np.floor(source).astype(int), [width, height])
+    right, down = np.moveaxis((source - corner)[..., None], -2, 0).astype(np.float32)  # weights [R, H, W, 1]
+    column, row = np.moveaxis(corner, -1, 0)
+    number = np.arange(count)[:, None, None]
+    upper = (1 - right) * padded[number, row, column] + right * padded[number, row, column + 1]
+    lower = (1 - right) * padded[number, row + 1, column] + right * padded[number, row + 1, column + 1]
+    return (1 - down) * upper + down * lower
