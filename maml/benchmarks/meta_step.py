@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from data_generators.episode import Episode
+from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses, ImageTasks
-from maml import inner_loop, losses
+from maml import inner_loop, losses, methods
 from maml.benchmarks import machine
 from maml.meta_training import Trainer
 from maml.method import Problem
@@ -141,7 +142,10 @@ class Case:
 
 
 def case_of(datasource, method="maml", **given):
-    """The Case of a method's preset, with other settings where they are given, by flag."""
+    """The Case of a method's preset, with other settings where they are given, by flag. UserError for a method that has
+    nothing to train."""
+    if not methods.get(method).is_trained:
+        raise UserError(f"{method} has nothing to train, expected a method that has")
     num_classes, _ = RANDOM_DATA[datasource]
     turns = 1 if datasource == "miniimagenet" else 4
     return Case(resolve(datasource, method, train_classes=turns * num_classes, **given))

@@ -269,6 +269,11 @@ class Card(NamedTuple):
     normalisation: str = TOGETHER
     differs: str = ""
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to train."""
+        return not {"pretrain_iterations", "metatrain_iterations"} <= set(self.unused)
+
     def column(self, cell: Published) -> str:
         """TOGETHER or ALONE: how the queries were normalised for one of the published results."""
         return cell.normalisation or self.normalisation

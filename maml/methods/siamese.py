@@ -162,7 +162,6 @@ CARD = Card(
             0,
             "[V] table 1, second-hand: their own network",
             trained_shots=0,
-            label="siamese networks, by Vinyals et al.",
         )
         for task, percent in _OMNIGLOT.items()
     ),

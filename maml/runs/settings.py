@@ -323,7 +323,8 @@ def _check_used(method, known, given):
     card = methods.get(method)
     if odd := [name for name in given if known[name] in card.unused]:
         own = ", ".join(keys(card.Settings).values())
-        raise UserError(f"{', '.join(odd)} given, which {method} does not use; expected of its own settings {own}")
+        expected = f"of its own settings {own}" if own else "none: it has no settings of its own"
+        raise UserError(f"{', '.join(odd)} given, which {method} does not use; expected {expected}")
 
 
 def _paper(method, task, conv):

@@ -8,7 +8,7 @@ from PIL import Image
 from toys import random_weights
 
 import maml
-from maml import networks
+from maml import methods, networks
 from maml.meta_training import Trainer
 from maml.runs.checkpoints import Checkpoints, State
 from maml.runs.problems import problem_of
@@ -24,6 +24,7 @@ def small_settings(method=None, **given):
     """For images of SHAPE and three classes. MAML's step size is 0.05."""
     small = {"image_size": 16, "num_classes": 3, "num_filters": 4, "train_classes": 6}
     small |= {"update_lr": 0.05} if method is None else {}
+    small = {name: value for name, value in small.items() if name not in methods.get(method or "maml").unused}
     return resolve("folder", method, **{**small, **given})
 
 

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
+from data_generators.errors import UserError
 from maml import methods
 from maml.benchmarks import machine, meta_step
 
-LEARN_IMAGES = [name for name in methods.names() if "classification" in methods.get(name).learns]
+CARDS = {name: methods.get(name) for name in methods.names()}
+LEARN_IMAGES = [name for name, card in CARDS.items() if "classification" in card.learns and card.is_trained]
 
 
 @pytest.fixture
 def little_data(monkeypatch):
     """Few random images."""
-    monkeypatch.setattr(meta_step, "RANDOM_DATA", {"omniglot": (8, 18), "miniimagenet": (5, 20)})
+    monkeypatch.setattr(meta_step, "RANDOM_DATA", {"omniglot": (8, 20), "miniimagenet": (5, 20)})
 
 
 def test_the_arithmetic_of_the_papers_meta_iterations():
@@ -27,6 +29,11 @@ def test_one_update_of_every_method(name, little_data):
     case = meta_step.case_of("omniglot", name, num_filters=2)
     metrics = case.step(case.method(), jit=False)(case.draw()(2))
     assert bool(metrics["finite"])
+
+
+def test_what_has_nothing_to_train_is_refused():
+    with pytest.raises(UserError, match="pixels has nothing to train, expected a method that has"):
+        meta_step.case_of("omniglot", "pixels")
 
 
 def test_the_three_forms_of_mamls_step_compute_the_same(little_data):

@@ -147,7 +147,7 @@ def test_init_is_a_function_of_the_seed(case):
     first, again, other = (case.method.init(seed) for seed in (3, 3, 4))
     assert first.keys() == again.keys() == other.keys()
     assert all(np.array_equal(first[name], again[name]) for name in first)
-    assert any(not np.array_equal(first[name], other[name]) for name in first)
+    assert not first or any(not np.array_equal(first[name], other[name]) for name in first)
 
 
 def test_compiled_is_eager(case):
@@ -162,7 +162,7 @@ def test_compiled_is_eager(case):
 def test_floats_stay_what_they_are(chosen, dtype):
     case = make(*chosen, dtype)
     found = everything(case, case.method.init(0), case.episode, batches_of(case))
-    assert {t.dtype for t in (*case.method.init(0).values(), *found[1].values())} == {dtype}
+    assert all(t.dtype == dtype for t in (*case.method.init(0).values(), *found[1].values()))
     assert {t.dtype for t in found[0].values() if t.dtype.is_floating} == {dtype}
 
 
@@ -244,6 +244,8 @@ class Constants:
 
 def test_the_objectives_gradients_are_those_of_central_differences(case, monkeypatch):
     """Along all of θ and along its weights of each kind. h is too short for a ReLU to flip; rounding leaves 1e-9."""
+    if not case.theta:
+        pytest.skip("there is nothing to train")
     for what, (objective, batch) in case.objectives.items():
         constants = Constants(monkeypatch)
         _, gradients, of_no_gradient = meta_gradient(objective, case.theta, batch)
@@ -314,6 +316,8 @@ def before_each(run, action):
 
 def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(chosen, tmp_path, monkeypatch):
     """What it leaves on the disk when killed in its fourth iteration goes on from the checkpoint of the second."""
+    if not methods.get(chosen[0]).is_trained:
+        pytest.skip("there is nothing to train")
     monkeypatch.setattr(supervised, "METRICS_EVERY", 1)
     monkeypatch.setattr(supervised, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(supervised, "VALIDATION_TASKS", 1)
