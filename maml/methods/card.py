@@ -246,6 +246,7 @@ class Card(NamedTuple):
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
     curve_title: what these are of.
     normalisation: the column that its own paper belongs to, TOGETHER or ALONE.
+    is_baseline: the authors' --baseline may name it; all of its training is without adaptation.
     differs: sentences on what differs here from its paper.
     """
 
@@ -267,6 +268,7 @@ class Card(NamedTuple):
     curve: str = "query"
     curve_title: str = "query points, after adaptation"
     normalisation: str = TOGETHER
+    is_baseline: bool = False
     differs: str = ""
 
     @property

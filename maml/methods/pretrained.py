@@ -48,4 +48,5 @@ CARD = Card(
     step_sizes=STEP_SIZES,
     unused=maml.CARD.unused,
     curve_title="query points, before adaptation",
+    is_baseline=True,
 )

@@ -286,9 +286,8 @@ def resolve(datasource, method=None, baseline=None, **given) -> Settings:
 
 
 def _baselines():
-    """The methods with which MAML's own paper compares it."""
-    paper = methods.get("maml").paper
-    return [name for name in methods.names() if name != "maml" and methods.get(name).paper == paper]
+    """The methods that are the authors' --baseline."""
+    return [name for name in methods.names() if methods.get(name).is_baseline]
 
 
 def _method(method, baseline, given):

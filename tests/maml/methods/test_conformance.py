@@ -296,7 +296,8 @@ def small_run(name, kind, folder):
     if kind == "regression":
         learner = SupervisedLearner(resolve("sinusoid", name, **given), SinusoidTasks(card.told_the_task))
         return Run(learner, folder, log=False)
-    settings = resolve("glyphs", name, conv=False, num_classes=2, **given)
+    given |= {} if "conv" in card.unused else {"conv": False}
+    settings = resolve("glyphs", name, num_classes=2, **given)
     images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1), dtype=np.uint8)
     classes = ImageClasses(images, np.arange(0, 13, 3), ("a", "b", "c", "d"))
     tasks = ImageTasks(dict.fromkeys(("train", "val", "test"), classes), 2, rotate=True)
