@@ -23,7 +23,7 @@ CONTEXT = "context"  # the entry of θ: z, [H, W, context_channels]
 class Settings(Record):
     """The context vector's own settings."""
 
-    inner_lr: float = setting(10.0, "α: step size of the inner loop, on the context", flag="update_lr", positive=True)
+    inner_lr: float = setting(0.1, "α: step size of the inner loop, on the context", flag="update_lr", positive=True)
     num_updates: int = setting(1, "inner steps in training", at_least=1)
     context_channels: int = setting(4, "channels of z, beside those of the image", at_least=1)
 
@@ -73,7 +73,9 @@ def preset(task: Task) -> dict:
     """MAML's settings for the task ([P]: the same protocol), but for the step size and the context."""
     kept = {name: value for name, value in maml.preset(task).items() if name not in ("inner_lr", "first_order")}
     return kept | dict(
-        inner_lr=10.0,  # ours
+        # Ours: on validation tasks of Omniglot 5-way 1-shot, after the first 100 to 400 iterations, better than 1 and 10
+        # and as good as 0.02. Not yet tried for others.
+        inner_lr=0.1,
         context_channels=4,  # ours
     )
 
