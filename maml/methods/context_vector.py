@@ -73,8 +73,8 @@ def preset(task: Task) -> dict:
     """MAML's settings for the task ([P]: the same protocol), but for the step size and the context."""
     kept = {name: value for name, value in maml.preset(task).items() if name not in ("inner_lr", "first_order")}
     return kept | dict(
-        # Ours: on validation tasks of Omniglot 5-way 1-shot, after the first 100 to 400 iterations, better than 1 and 10
-        # and as good as 0.02. Not yet tried for others.
+        # Ours: on validation tasks of Omniglot 5-way 1-shot, after 100 iterations of 8 tasks, better than 1 and 10, and
+        # after 400 as good as 0.02. Not tried on others.
         inner_lr=0.1,
         context_channels=4,  # ours
     )
