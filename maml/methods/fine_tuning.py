@@ -34,14 +34,15 @@ def build(settings, problem):
     network = problem.network(problem.num_outputs)
     predict = _gradient.prediction(network.forward)
 
+    last = sorted(network.init(0).keys() - problem.embedding().init(0).keys())
+    training_only = frozenset(TRAINING + name for name in last)
+
     def init(seed):
-        weights = network.init(seed)
-        last = weights.keys() - problem.embedding().init(seed).keys()
         of_training = problem.network(problem.num_train_classes).init(seed)
-        return weights | {TRAINING + name: of_training[name] for name in sorted(last)}
+        return network.init(seed) | {TRAINING + name: of_training[name] for name in last}
 
     def start(theta, support_x, support_y):
-        weights = {name: w for name, w in theta.items() if not name.startswith(TRAINING)}
+        weights = {name: w for name, w in theta.items() if name not in training_only}
         return inner_loop.per_task(weights, support_x.shape[0])
 
     def step(state, support_x, support_y, inner_lr=None):
@@ -61,7 +62,7 @@ def build(settings, problem):
         initial = start(theta, episode.support_x, episode.support_y)
         return query_loss(problem, predict, initial, initial, episode)
 
-    return Method(init, start, step, predict, objective, network.for_xla)
+    return Method(init, start, step, predict, objective, network.for_xla, training_only)
 
 
 def pretraining(settings, problem):
