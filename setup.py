@@ -41,6 +41,7 @@ setup(
             "dill",  # tensorflow_datasets.testing imports it without requiring it
             "imageio>=2.14",  # gymnasium's own robots import it
             "pytest>=8",
+            "pytest-xdist>=3.5",
         ]
     },
 )

@@ -48,6 +48,7 @@ class Method(NamedTuple):
         be recorded, by name, each [M]. "carried": {name: [M, …]} are entries of θ that no gradient moves; after an
         update they are the mean over the tasks of what is given here.
     xla: whether all this may be compiled by XLA.
+    training_only: names of the entries of θ that `start` does not read: a test does without them.
     clip_groups: ((name -> bool, c), …): in training the gradient of the entries of θ so named is scaled, all of them
         together, to a norm of c at most.
     """
@@ -58,6 +59,7 @@ class Method(NamedTuple):
     predict: Callable
     objective: Callable
     xla: bool = True
+    training_only: frozenset = frozenset()
     clip_groups: tuple = ()
 
 

@@ -93,6 +93,10 @@ class PolicyLearner:
             "paper_iterations": s.paper_iterations,
         }
 
+    def tested_weights(self):
+        """All of θ."""
+        return self.state.weights
+
     def evaluate(self, protocol, folder):
         """[Tested]: the adaptation curve on the test tasks, and the returns of each task behind it.
 

@@ -4,13 +4,14 @@
 """
 
 from data_generators.errors import UserError
+from maml.reports.experiments import Experiment
 from maml.reports.plots import shortfall
 from maml.reports.tables import Result, Row, about, bold, figures, longest, mean, number, table, with_checkpoint
 from rl import film, published
 from rl.settings import METHODS, is_papers, preset
 from rl.tasks import DATASOURCES, NUM_TEST_TASKS, TITLES
 
-__all__ = ["KIND", "beside", "check", "pictures", "section", "settings"]
+__all__ = ["KIND", "beside", "check", "experiments", "pictures", "section", "settings"]
 
 KIND = "rl"
 UNTRAINED = "none"  # iterations of the random policy
@@ -57,13 +58,32 @@ def _beside(datasource, method, runs):
     step = min(1, len(curve.means) - 1)
     title = f"{TITLES[datasource]}, after {_steps(step)}: {METHODS[method]}"
     theirs = number(curve.means[step], "return", curve.sems[step])
-    mine = [run for run in _papers(runs, datasource) if run.method == method]
-    group = longest([Result(run, run.quoted) for run in mine if _is_usual(run.quoted)])
+    group = longest(_standing_beside(datasource, method, runs))
     if not group:
         return Row(title, theirs, spread=published.SPREAD)
     made = about(group) | ({"iterations": UNTRAINED, "time": ""} if method == "random" else {})
     measured = bold(mean(group), not group[0].is_short)
     return Row(title, theirs, measured, group[0].evaluation.error_is, **made, front=True)
+
+
+def experiments():
+    """An `Experiment` for each published curve."""
+    return [_experiment(datasource, method) for datasource in DATASOURCES for method in METHODS]
+
+
+def _experiment(datasource, method):
+    def seeds(runs):
+        results = _standing_beside(datasource, method, [run for run in runs if run.kind == KIND])
+        return {result.run.seed for result in results if not result.is_short}
+
+    title, words = f"{TITLES[datasource]}: {METHODS[method]}", tuple(published.flags(datasource, method))
+    return Experiment(title, datasource, words, seeds, {(): seeds})
+
+
+def _standing_beside(datasource, method, runs):
+    """The runs of a method by the paper's settings, tested as the published curve was."""
+    mine = [run for run in _papers(runs, datasource) if run.method == method]
+    return [Result(run, run.quoted) for run in mine if _is_usual(run.quoted)]
 
 
 def section(runs, base):

@@ -126,4 +126,9 @@ def find(datasource, method):
 
 def command(datasource, method):
     """The command that runs the training behind a published curve."""
-    return f"python main.py --datasource={datasource}" + f" --baseline={method}" * (method != "maml")
+    return " ".join(["python main.py", *flags(datasource, method)])
+
+
+def flags(datasource, method):
+    """The flags of `command`."""
+    return [f"--datasource={datasource}", *([f"--baseline={method}"] if method != "maml" else [])]

@@ -28,6 +28,8 @@ EXAMPLES = """The paper's experiments, and other methods on the same tasks, from
     python main.py --datasource=cheetah_vel --baseline=oracle             its comparisons: also pretrained, random
     python main.py --datasource=omniglot --train=False --test_set         test again what is trained
     python main.py --adapt=DIR --run=logs/.../seed_1                      adapt to a few labelled images, classify more
+    python main.py --reproduce=list                                       what the paper's tables lack, and how long
+    python main.py --reproduce=omniglot                                   it takes; run it
     python main.py --report                                               rebuild results/README.md
     python main.py --benchmark                                            how fast this machine is
 

@@ -27,7 +27,7 @@ class General(Record):
     resume: bool = setting(True, "go on from the newest checkpoint; False starts anew and sets the old folder aside")
     log: bool = setting(True, "write TensorBoard events (metrics.csv is always written)")
     logdir: str | None = setting(
-        None, "where run folders go: <logdir>/<experiment>/seed_<seed> [logs; with --report: results]"
+        None, "where run folders go: <logdir>/<experiment>/seed_<seed> [logs; with --report and --reproduce: results]"
     )
 
 
@@ -81,6 +81,19 @@ class Adapt(Record):
 
 
 @dataclass(frozen=True)
+class Reproduce(Record):
+    """Run what a table of the paper lacks: train, test, and rebuild the page after each run, the cheapest first."""
+
+    reproduce: str | None = setting(
+        None,
+        "the published results to run for: sinusoid, omniglot, miniimagenet, point, cheetah, ant, all; of another "
+        "--method, where one is given. list: what is there, what is missing, and how long it would take",
+    )
+    seeds: int | None = setting(None, "how many seeds of each there are to be in the end [1]", at_least=1)
+    budget: float | None = setting(None, "hours after which it stops, and saves [none]", positive=True)
+
+
+@dataclass(frozen=True)
 class Instead(Record):
     """Instead of a run."""
 
@@ -91,4 +104,4 @@ class Instead(Record):
     helpfull: bool = setting(False, "the settings of all data sources and methods")
 
 
-RECORDS = (General, Data, Test, Adapt, Instead)
+RECORDS = (General, Data, Test, Adapt, Reproduce, Instead)

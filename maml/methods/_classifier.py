@@ -11,11 +11,16 @@ TRAINING = "train_"  # θ has train_w5, train_b5, the last layer of the training
 UNUSED = ("metatrain_iterations", "num_tasks", "num_queries")  # all the training is `pretraining`
 
 
+def training_only(problem):
+    """As in `Method`: the names of the last layer of the training."""
+    last = problem.network(problem.num_outputs).init(0).keys() - problem.embedding().init(0).keys()
+    return frozenset(TRAINING + name for name in last)
+
+
 def last_layer(problem, seed):
     """{"train_w5", "train_b5"}: the last layer of the training, as it is initialised in the network."""
     of_training = problem.network(problem.num_train_classes).init(seed)
-    last = of_training.keys() - problem.embedding().init(seed).keys()
-    return {TRAINING + name: of_training[name] for name in sorted(last)}
+    return {name: of_training[name.removeprefix(TRAINING)] for name in sorted(training_only(problem))}
 
 
 def without_it(theta):

@@ -39,7 +39,7 @@ def comparison(problem, network, summarise, compare, init=None, objective=None, 
 
     if objective is None:
         objective = query_objective(problem, network, summarise, compare, embed_together)
-    return Method(init or network.init, start, None, predict, objective, network.for_xla, clip_groups)
+    return Method(init or network.init, start, None, predict, objective, network.for_xla, clip_groups=clip_groups)
 
 
 def query_objective(problem, network, summarise, compare, embed, after_layer=lambda progress: None):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from maml import inner_loop, networks
 from maml.method import Method, mean_loss, query_loss
 from maml.methods import _classifier, _gradient
-from maml.methods._classifier import last_layer, pretraining, without_it
+from maml.methods._classifier import last_layer, pretraining, training_only, without_it
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
 
 # [RL-code]: the candidates for the step size at test.
@@ -51,7 +51,7 @@ def build(settings, problem):
         initial = start(theta, episode.support_x, episode.support_y)
         return query_loss(problem, predict, initial, initial, episode)
 
-    return Method(init, start, step, predict, objective, network.for_xla)
+    return Method(init, start, step, predict, objective, network.for_xla, training_only(problem))
 
 
 def is_trained(name):

@@ -7,7 +7,7 @@ in maml.py.
 from dataclasses import dataclass
 
 from maml.methods import _classifier
-from maml.methods._classifier import last_layer, pretraining, without_it
+from maml.methods._classifier import last_layer, pretraining, training_only, without_it
 from maml.methods._embedding import best_of_class, comparison, cosines
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
 
@@ -37,7 +37,10 @@ def build(settings, problem):
         return best_of_class(cosines(z, state["support"]), state["labels"])
 
     method = comparison(problem, embedding, summarise, compare, init)
-    return method._replace(start=lambda theta, x, y: method.start(without_it(theta), x, y))
+    start = method.start
+    return method._replace(
+        start=lambda theta, x, y: start(without_it(theta), x, y), training_only=training_only(problem)
+    )
 
 
 def preset(task: Task) -> dict:

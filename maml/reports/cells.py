@@ -46,14 +46,19 @@ def trained_shots(cell: Published) -> int:
     return cell.trained_shots or cell.num_shots
 
 
-def standing_beside(name: str, cell: Published, runs: Iterable[Summary]) -> list[Result]:
-    """The runs of a method by a cell's settings on its task, each with its test of the cell's K and steps."""
+def trained_as(name: str, cell: Published, runs: Iterable[Summary]) -> list[Summary]:
+    """The runs of a method by a cell's settings on its task, whatever the length and the test."""
     variants = [cell.variant, *({**cell.variant, **other} for other in cell.also)]
     task = (name, cell.dataset, cell.num_classes)
     found = [run for run in runs if (run.method, run.dataset, run.num_classes) == task and run.variant in variants]
     if cell.trained_shots != 0:  # 0: the training doesn't depend on it
         found = [run for run in found if run.num_shots == trained_shots(cell)]
-    tests = [Result(run, run.tested_with(cell.num_shots)) for run in found]
+    return found
+
+
+def standing_beside(name: str, cell: Published, runs: Iterable[Summary]) -> list[Result]:
+    """The runs of a method by a cell's settings on its task, each with its test of the cell's K and steps."""
+    tests = [Result(run, run.tested_with(cell.num_shots)) for run in trained_as(name, cell, runs)]
     return [result for result in tests if result.evaluation is not None and _is_read_as(result.evaluation, cell)]
 
 
@@ -112,14 +117,19 @@ def variant(name: str, cell: Published) -> list[str]:
 
 def command(name: str, cell: Published) -> str:
     """The command that runs the training behind a cell."""
+    return " ".join(["python main.py", *flags(name, cell)])
+
+
+def flags(name: str, cell: Published) -> list[str]:
+    """The flags of `command`."""
     given = {"datasource": cell.dataset} | ({} if name == "maml" else {"method": name})
     given |= {} if cell.num_classes in (None, Task.num_classes) else {"num_classes": cell.num_classes}
     usual = 10 if cell.num_classes is None else Task.num_shots  # as runs.settings.resolve
     given |= {} if trained_shots(cell) == usual else {"num_shots": trained_shots(cell)}
-    return " ".join(["python main.py", *_flags(name, given), *variant(name, cell)])
+    return [*_flags(name, given), *variant(name, cell)]
 
 
 def _flags(name, given):
     """['--stop_grad', '--conv=False'] of {field: value}."""
-    flags = keys(Task) | keys(methods.get(name).Settings)
-    return [f"--{flags.get(field, field)}" + ("" if value is True else f"={value}") for field, value in given.items()]
+    names = keys(Task) | keys(methods.get(name).Settings)
+    return [f"--{names.get(field, field)}" + ("" if value is True else f"={value}") for field, value in given.items()]

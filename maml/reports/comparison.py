@@ -58,13 +58,13 @@ def beside(name, cell, runs) -> Row:
     steps = f", after {', '.join(map(str, cell.values))} steps" if len(cell.values) > 1 else ""
     text = f"{sources.title(cell.dataset)}, {size(cell)}{steps}: {method_title(name, cell)}"
     text += f", {ALONE}" if methods.get(name).column(cell) == ALONE else ""
-    group = longest(_in_its_column(name, cell, standing_beside(name, cell, runs)))
+    group = longest(in_its_column(name, cell, standing_beside(name, cell, runs)))
     if not group:
         return Row(text, str(cell), spread=cell.error_is)
     return Row(text, str(cell), *_measured(group, cell), **about(group), front=True)
 
 
-def _in_its_column(name, cell, results):
+def in_its_column(name, cell, results):
     """The results of tests in which queries were normalised as for the published one."""
     if cell.unit != "accuracy" or not results:
         return results

@@ -101,6 +101,9 @@ class Learner(Protocol):
         """For summary.json: kind, method, method_title, datasource, dataset, num_classes, num_shots, unit, and
         paper_iterations, None where no paper trained on these data."""
 
+    def tested_weights(self) -> dict[str, tf.Variable]:
+        """The entries of θ that a test reads."""
+
     def evaluate(self, protocol: Any, folder: Path) -> Iterable[Tested]:
         """Tests the state. The first is the one to quote. folder: of the run, to read what it was trained on."""
 

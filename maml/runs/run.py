@@ -184,7 +184,7 @@ class Run:
         return {name: weight.numpy() for name, weight in self.state.trainer.weights.items()}
 
     def write_weights(self, label: str) -> None:
-        """Leaves θ in the folder, without the optimiser, for those who have the folder alone.
+        """Leaves in the folder what a test reads of θ, for those who have the folder alone.
 
         label: what `restore` says of these weights, then and when they are read from there.
         """
@@ -195,14 +195,15 @@ class Run:
             "trained": self.iterations_trained,
             "seconds": float(self.state.seconds),
         }
-        files.write_weights(self.folder / files.WEIGHTS, self.weights(), about)
+        tested = {name: weight.numpy() for name, weight in self.learner.tested_weights().items()}
+        files.write_weights(self.folder / files.WEIGHTS, tested, about)
 
     def _read_weights(self):
-        """Sets θ to that of weights.npz, and returns its label."""
-        trainer = self.state.trainer
-        weights, about = files.read_weights(self.folder / files.WEIGHTS, trainer.weights)
+        """Sets what a test reads of θ to that of weights.npz, and returns its label."""
+        trainer, tested = self.state.trainer, self.learner.tested_weights()
+        weights, about = files.read_weights(self.folder / files.WEIGHTS, tested)
         for name, value in weights.items():
-            trainer.weights[name].assign(value)
+            tested[name].assign(value)
         trainer.iteration.assign(about.get("iteration", 0))
         self.state.seconds.assign(about.get("seconds", 0.0))
         self._trained = about.get("trained")

@@ -193,6 +193,10 @@ class SupervisedLearner:
             "paper_iterations": self.settings.paper_iterations,
         }
 
+    def tested_weights(self):
+        """θ without what only the training needs."""
+        return {name: w for name, w in self.state.weights.items() if name not in self.method.training_only}
+
     def evaluate(self, protocol, folder):
         """The `Tested` of each K."""
         seen.check_unseen(folder, self.tasks, protocol.split)

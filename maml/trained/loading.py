@@ -36,7 +36,7 @@ def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> Class
     settings = Settings.from_dict(record, folder / "config.json")
     run = Run(SupervisedLearner(settings), folder, log=False)
     run.restore(_checkpoint(checkpoint))
-    weights = run.learner.state.current_weights()
+    weights = {name: tf.convert_to_tensor(w) for name, w in run.learner.tested_weights().items()}
     return Classifier(settings, weights, f"{folder}, iteration {run.iteration:,}", _chosen_inner_lr(folder, settings))
 
 

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from data_generators.errors import UserError
-from maml.cli import commands, flags, kinds
+from maml.cli import commands, flags, kinds, plans
 
 # All flags before there were methods; the authors' come first.
 EARLIER = (
@@ -69,12 +69,12 @@ def test_a_value_for_the_training_replaces_that_of_the_test():
 
 def test_the_value_of_the_test_is_another_only_where_both_are_given():
     asked = parse("--update_lr=0.1 --train_update_lr=0.2 --update_batch_size=3")
-    options = commands.test_options(asked, kinds.SUPERVISED)
+    options = plans.test_options(asked, kinds.SUPERVISED)
     assert (options["test_update_lr"], options["test_update_batch_size"]) == (0.1, None)
 
 
 def test_without_training_k_is_that_of_the_test():
-    options = commands.test_options(parse("--train=False --update_batch_size=3"), kinds.SUPERVISED)
+    options = plans.test_options(parse("--train=False --update_batch_size=3"), kinds.SUPERVISED)
     assert options["test_update_batch_size"] == 3
 
 
@@ -87,20 +87,20 @@ def test_a_run_takes_its_own_settings_and_no_others(kind, method):
         value_type, _ = flags.known()[name]
         asked = parse(f"--method={method} --{name}={texts[value_type]}")
         if name in kinds.settings_of(kind, method):
-            assert name in commands.settings_given(asked, kind)
+            assert name in plans.settings_given(asked, kind)
         else:
             with pytest.raises(UserError, match=f"^{name} given, which belongs to "):
-                commands.settings_given(asked, kind)
+                plans.settings_given(asked, kind)
 
 
 def test_a_method_of_another_kind_is_named_with_it():
     with pytest.raises(UserError, match="^method is 'reptile', which belongs to supervised learning"):
-        commands.settings_given(parse("--method=reptile"), kinds.REINFORCEMENT)
+        plans.settings_given(parse("--method=reptile"), kinds.REINFORCEMENT)
 
 
 def test_options_of_a_test_belong_to_kinds_too():
     with pytest.raises(UserError, match="^data_path, eval_queries given, which belongs to supervised learning"):
-        commands.settings_given(parse("--data_path=x --eval_queries=3"), kinds.REINFORCEMENT)
+        plans.settings_given(parse("--data_path=x --eval_queries=3"), kinds.REINFORCEMENT)
 
 
 @pytest.mark.parametrize("command", ["--report=False", "--nobenchmark --methods=False"])

@@ -7,14 +7,14 @@ import pytest
 from commands import call
 
 from maml import methods
-from maml.cli import commands, flags, help, kinds
+from maml.cli import flags, help, kinds, plans
 
 
 def of(command):
     """The text of --help beside a command."""
     asked = flags.parse(shlex.split(command))
     kind = kinds.kind_of(asked["datasource"])
-    return help.of_a_run(kind, asked["datasource"], commands.settings_given(asked, kind))
+    return help.of_a_run(kind, asked["datasource"], plans.settings_given(asked, kind))
 
 
 def names(text):

@@ -183,6 +183,14 @@ def test_a_task_by_itself_does_not_see_the_other_queries(case):
     assert_same({"outputs": outputs}, {"outputs": tf.concat(alone, 1)}, 1e-9)
 
 
+def test_a_task_is_learnt_without_what_only_the_training_needs(case):
+    kept = {name: w for name, w in case.theta.items() if name not in case.method.training_only}
+    assert len(case.theta) == len(kept) + len(case.method.training_only)
+    x, y, _, _ = case.episode
+    found, expected = (dict(enumerate(tf.nest.flatten(case.method.start(w, x, y)))) for w in (kept, case.theta))
+    assert_same(found, expected, 0)
+
+
 PERMUTATION = (2, 0, 1)
 
 

@@ -37,7 +37,7 @@ def test_theta_has_a_last_layer_of_the_training_and_a_new_one():
     shapes = {name: tuple(w.shape) for name, w in METHOD.init(0).items()}
     assert shapes["w3"] == (5, OUTPUTS) and shapes["train_w3"] == (5, TRAIN_CLASSES)
     assert shapes["b3"] == (OUTPUTS,) and shapes["train_b3"] == (TRAIN_CLASSES,)
-    assert {name for name in shapes if name.startswith("train_")} == {"train_w3", "train_b3"}
+    assert {name for name in shapes if name.startswith("train_")} == METHOD.training_only == {"train_w3", "train_b3"}
 
 
 def test_a_convolutional_network_has_them_too():

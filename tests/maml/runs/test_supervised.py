@@ -12,7 +12,7 @@ from data_generators.image_classes import ImageTasks
 from data_generators.sinusoid import SinusoidTasks
 from maml.methods import maml
 from maml.runs import files, supervised
-from maml.runs.checkpoints import Latest
+from maml.runs.checkpoints import Best, Latest
 from maml.runs.run import Run, make_run
 from maml.runs.settings import Settings, resolve
 from maml.runs.supervised import KIND, SupervisedLearner, learning_rate
@@ -106,6 +106,17 @@ def test_so_that_the_run_is_read_without_its_data(pretrained):
     read = Run(SupervisedLearner(settings), pretrained.folder, log=False)
     read.restore(Latest())
     assert bits(read) == bits(pretrained)
+
+
+def test_the_weights_that_come_along_are_those_that_a_test_reads(pretrained, tmp_path):
+    settings = KIND.from_dict(files.read_json(pretrained.folder / "config.json"), "config.json")
+    pretrained.restore(Latest())
+    Run(pretrained.learner, tmp_path, log=False).write_weights("latest")
+    written, _ = files.read_weights(tmp_path / files.WEIGHTS)
+    assert written.keys() == pretrained.weights().keys() - {"train_w5", "train_b5"}
+    read = Run(SupervisedLearner(settings), tmp_path, log=False)
+    assert read.restore(Best()) == "latest"
+    assert {name: read.weights()[name].tobytes() for name in written} == {n: w.tobytes() for n, w in written.items()}
 
 
 def test_data_of_another_number_of_classes_are_refused():

@@ -1,0 +1,192 @@
+"""--reproduce: what is missing, in which order it is run, and what stops it."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from commands import call, refused
+
+from data_generators.errors import UserError
+from maml.cli import estimate, reproduce
+from maml.reports import experiments, summaries
+from maml.reports.experiments import Experiment
+from rl import page as reinforcement_page
+
+TINY = ("--datasource=sinusoid", "--metatrain_iterations=20", "--iterations_per_call=5", "--nojit", "--eval_tasks=4")
+
+
+def trained(runs):
+    return {run.seed for run in runs if run.iterations.trained == 20}
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The sinusoid as the only experiment, its training complete after 20 iterations."""
+    one = Experiment("waves", "sinusoid", TINY, trained, {(): trained})
+    monkeypatch.setattr(experiments, "experiments", lambda method: [one])
+    monkeypatch.setattr(reinforcement_page, "experiments", lambda: [])
+    monkeypatch.setattr(estimate, "in_a_process", lambda flags: 0.0)
+    return one
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The commands that were run, which do nothing."""
+    commands = []
+    monkeypatch.setattr(reproduce, "_call", lambda command, until: commands.append(command) or 0)
+    return commands
+
+
+def seeds(results):
+    return sorted(run.seed for run in summaries.load_all(results))
+
+
+def test_what_is_missing_is_trained_tested_and_put_on_the_page(tiny, tmp_path, capsys):
+    assert call(f"--reproduce=sinusoid --logdir={tmp_path}") == 0
+    assert seeds(tmp_path) == [1] and "20 of 70,000 iterations" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert call(f"--reproduce=list --logdir={tmp_path}") == 0
+    assert capsys.readouterr().out == "waves: seeds finished 1\n"
+
+
+def test_a_folder_that_was_published_without_its_checkpoints_is_left_alone(tiny, called, tmp_path):
+    folder = tmp_path / "sinusoid_10shot" / "seed_1"
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("iteration\n")
+    assert call(f"--reproduce=all --logdir={tmp_path} --seeds=2") == 1  # the commands do nothing here
+    assert [words[-2] for words in called] == ["--seed=2", "--seed=3"]
+
+
+def test_the_list_runs_nothing(tiny, called, tmp_path, capsys):
+    assert call(f"--reproduce=list --logdir={tmp_path} --seeds=3") == 0 and not called
+    expected = f"waves: seeds finished none, to run 1, 2, 3, 0.0 h each by python main.py {' '.join(TINY)}\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_the_cheapest_comes_first(tiny, called, tmp_path, monkeypatch):
+    costly = tiny._replace(flags=(*TINY, "--norm=layer_norm"))
+    monkeypatch.setattr(experiments, "experiments", lambda method: [costly, tiny])
+    monkeypatch.setattr(estimate, "in_a_process", lambda flags: float(len(flags)))
+    call(f"--reproduce=all --logdir={tmp_path}")
+    assert ["--norm=layer_norm" in words for words in called] == [False, True]
+
+
+def test_what_cannot_be_run_is_said_and_the_rest_is_run(tiny, called, tmp_path, capsys, monkeypatch):
+    def without_data(flags):
+        raise UserError("no images here")
+
+    monkeypatch.setattr(estimate, "in_a_process", without_data)
+    assert call(f"--reproduce=all --logdir={tmp_path}") == 1 and not called
+    assert "waves: seeds finished none, cannot be run: no images here" in capsys.readouterr().out
+
+
+def test_a_command_that_changes_nothing_is_not_run_for_ever(tiny, called, tmp_path, capsys):
+    assert call(f"--reproduce=all --logdir={tmp_path}") == 1 and len(called) == 1
+    assert "waves: still missing after" in capsys.readouterr().err
+
+
+def test_a_name_that_is_unknown(tiny, tmp_path, capsys):
+    assert "reproduce is 'sinusoids'; did you mean sinusoid?" in refused(capsys, "--reproduce=sinusoids")
+
+
+@pytest.mark.parametrize(
+    "command, problem",
+    [
+        ("--reproduce=all --num_classes=5", "num_classes given, which --reproduce has no use for"),
+        ("--datasource=sinusoid --seeds=3", "seeds given without reproduce, expected --reproduce=<what> with it"),
+        ("--reproduce=all --method=protonet", "method is 'protonet'"),
+    ],
+)
+def test_what_is_refused(capsys, command, problem):
+    assert problem in refused(capsys, command)
+
+
+# Every published result
+
+
+def test_the_experiments_of_the_paper():
+    found = experiments.experiments()
+    assert len({one.flags for one in found}) == len(found)
+    assert ("--datasource=omniglot", "--num_classes=20", "--update_batch_size=5") in [one.flags for one in found]
+    assert {one.datasource for one in found} == {"sinusoid", "omniglot", "miniimagenet"}
+
+
+def test_a_result_with_one_query_at_a_time_needs_a_test_of_its_own():
+    one = next(one for one in experiments.experiments("prototypical") if one.datasource == "omniglot")
+    assert one.flags == ("--datasource=omniglot", "--method=prototypical")
+    assert one.next_command(2, []) == (*one.flags, "--seed=2")
+    done = one._replace(trained=lambda runs: {2})
+    assert done.next_command(2, []) == (*one.flags, "--seed=2", "--train=False", "--test_set", "--transductive=False")
+
+
+def test_published_runs_count_as_finished():
+    """Those of this repository, by what their summaries say."""
+    runs = summaries.load_all("results")
+    by_flags = {one.flags: one.finished(runs) for one in experiments.experiments()}
+    assert by_flags["--datasource=sinusoid",] == {1, 2, 3}
+    navigation = next(one for one in reinforcement_page.experiments() if one.flags == ("--datasource=point",))
+    assert navigation.finished(runs) == {1} and navigation.next_command(1, runs) is None
+    directions = next(one for one in reinforcement_page.experiments() if one.flags == ("--datasource=cheetah_dir",))
+    assert directions.finished(runs) == set()  # all are shorter than the paper's
+
+
+# Stopping
+
+CHILD = """
+import signal, sys, time
+def save(*_):
+    open(sys.argv[1], "a").write("saved\\n")
+    sys.exit(130)
+signal.signal(signal.SIGINT, save)
+open(sys.argv[1], "a").write("begun\\n")
+time.sleep(100)
+"""
+
+
+def test_the_end_of_the_budget_is_one_ctrl_c(tmp_path):
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "said")]
+    with pytest.raises(subprocess.TimeoutExpired):
+        reproduce._call(command, time.monotonic() + 3)
+    assert (tmp_path / "said").read_text() == "begun\nsaved\n"
+    with pytest.raises(subprocess.TimeoutExpired):  # nothing is begun after it
+        reproduce._call(command, time.monotonic())
+    assert (tmp_path / "said").read_text() == "begun\nsaved\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_stops_it_stops_the_run(tmp_path, number):
+    said = tmp_path / "said"
+
+    def stop_when_begun():
+        while not said.exists() or not said.read_text():
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident, number)
+
+    threading.Thread(target=stop_when_begun, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        reproduce._call([sys.executable, "-c", CHILD, str(said)], None)
+    assert said.read_text() == "begun\nsaved\n"
+
+
+# How long it takes
+
+
+def test_an_estimate_is_measured_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(estimate, "LEAST_SECONDS", 0.001)
+    assert 0 < estimate.hours(list(TINY)) < 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_estimate_of_what_has_no_training():
+    assert estimate.hours(["--datasource=point", "--baseline=random"]) == 0.0
+
+
+def test_an_estimate_of_what_cannot_be(tmp_path, monkeypatch):
+    monkeypatch.delenv("MAML_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="data"):
+        estimate.hours(["--datasource=miniimagenet"])
