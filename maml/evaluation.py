@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data_generators.episode import Episode
 from maml.chunks import map_chunks
+from maml.losses import check_one_a_task
 from maml.method import num_shots
 
 TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
@@ -93,6 +94,8 @@ class Evaluator:
         outputs = method.predict(state, episode.query_x, reference)
         loss = problem.loss(outputs, episode.query_y, num_shots(episode.support_y))
         metric = loss if problem.metric is None else problem.metric(outputs, episode.query_y)
+        for name, values in (("loss", loss), ("metric", metric)):
+            check_one_a_task(values, outputs.shape[0], name)
         if method.step is not None:
             state = method.step(state, episode.support_x, episode.support_y, inner_lr)
         return state, loss, metric
