@@ -4,6 +4,7 @@ import math
 import pathlib
 import random
 import re
+import unicodedata
 
 from data_generators.class_folders import check_distinct, list_classes, list_folder, prepare
 from data_generators.errors import UserError
@@ -31,20 +32,23 @@ def load(data_path, cache_dir=None, image_size=84, channels=3, split=(0.64, 0.16
     if not folder.is_dir():
         raise UserError(f"--data_path {folder} is {'a file' if folder.exists() else 'not there'}; {EXPECTED}")
     # A split is told from a class of that name (a train, say) by holding folders.
-    found = [name for name in SPLITS if (folder / name).is_dir() and list_folder(folder / name)[0]]
+    found = [name for name in SPLITS if (folder / name).is_dir() and list_folder(folder / name).folders]
     splits = _split_folders(folder, found) if found else _cut(folder, split, split_seed)
     return prepare(dataset_name(data_path), splits, (image_size, image_size, channels), cache_dir, upright=True)
 
 
 def dataset_name(data_path):
-    """What results on this data are filed under: "folder_" and the folder's own name in small letters, digits and _."""
-    name = pathlib.Path(data_path).expanduser().resolve().name
-    return PREFIX + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "images")
+    """What results on this data are filed under: "folder_" and the folder's own name in small letters, digits and _.
+
+    Letters of all alphabets, in Unicode's composed form, whichever form the file system has.
+    """
+    name = unicodedata.normalize("NFC", pathlib.Path(data_path).expanduser().resolve().name)
+    return PREFIX + (re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "images")
 
 
 def _split_folders(folder, found):
     """{split: listing} of train/, val/ and test/, of which those `found` hold folders."""
-    folders, loose = list_folder(folder)
+    folders, loose, _ = list_folder(folder)
     others = [entry.name for entry in (*folders, *loose) if entry.name not in SPLITS]
     if len(found) < 3 or others:
         beside = f" and beside them {len(others)} others, {others[0]} first" if others else ""

@@ -7,13 +7,17 @@ import tensorflow as tf
 
 from data_generators.episode import Episode
 from maml.chunks import map_chunks
+from maml.losses import check_one_a_task
 from maml.method import num_shots
 
 TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
 
 
 class Adaptation(NamedTuple):
-    """loss and metric of every task after every step: float64 [tasks, steps + 1]; metric: None where there is none."""
+    """loss and metric of every task after every step: float64 [tasks, steps + 1]; metric: None where there is none.
+
+    Where the loss is NaN, so is the metric: the largest of outputs that are no numbers is no answer.
+    """
 
     loss: np.ndarray
     metric: np.ndarray | None
@@ -63,6 +67,7 @@ class Evaluator:
         num_steps = num_steps if self.method.step else 0
         batches = [self._learn(weights, episode, num_steps, inner_lr) for episode in _batches(tasks)]
         losses, metrics = (np.concatenate(part) for part in zip(*batches))
+        metrics[np.isnan(losses)] = np.nan
         return Adaptation(losses, None if self.problem.metric is None else metrics)
 
     def _learn(self, weights, episode, num_steps, inner_lr):
@@ -103,7 +108,10 @@ class Evaluator:
         reference = None if self.transductive else episode.support_x
         outputs = self.method.predict(state, episode.query_x, reference)
         loss = self.problem.loss(outputs, episode.query_y, num_shots(episode.support_y))
-        return loss, loss if self.problem.metric is None else self.problem.metric(outputs, episode.query_y)
+        metric = loss if self.problem.metric is None else self.problem.metric(outputs, episode.query_y)
+        for name, values in (("loss", loss), ("metric", metric)):
+            check_one_a_task(values, outputs.shape[0], name)
+        return loss, metric
 
 
 def _batches(tasks):

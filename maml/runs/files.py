@@ -122,6 +122,29 @@ def truncate_table(path: str | Path, last: int, key: str = "iteration") -> None:
         write_bytes(path, kept)
 
 
+def seal_table(path: str | Path) -> dict:
+    """Has a table on disk for good, and returns what `check_sealed` holds it against: its rows, and a checksum."""
+    path = Path(path)
+    if path.exists():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+    return _seal(path)
+
+
+def check_sealed(path: str | Path, seal: dict) -> str | None:
+    """A line about what was done to a table since it was sealed; None where its numbers are the same."""
+    now = _seal(Path(path))
+    if now["rows"] != seal["rows"]:
+        return f"{path} has {now['rows']:,} rows, and had {seal['rows']:,} when this checkpoint was saved"
+    return None if now == seal else f"{path} has other numbers in it than when this checkpoint was saved"
+
+
+def _seal(path):
+    rows = read_table(path) if path.exists() and path.stat().st_size else []
+    numbers = [sorted((name, value) for name, value in row.items() if value is not None) for row in rows]
+    return {"rows": len(rows), "crc32": zlib.crc32(repr(numbers).encode())}
+
+
 def read_table(path: str | Path) -> list[dict]:
     """The rows, as dicts of int, float, or None for a blank. UserError naming the file if missing or damaged."""
     text = read_text(path)
@@ -228,11 +251,22 @@ def read_weights(path: str | Path, expected: dict[str, Any] | None = None) -> tu
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         raise UserError(f"{path}: damaged, expected an archive of weights") from None
+    check_finite(path, weights)
     for name in sorted({*weights, *(weights if expected is None else expected)}):
         got, needed = _kind(weights.get(name)), _kind((weights if expected is None else expected).get(name))
         if got != needed:
             raise UserError(f"{path}: {name} is {got}, expected {needed}: the settings are of another network")
     return weights, about
+
+
+def check_finite(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """UserError unless all of {name: array} are numbers, and finite."""
+    for name, array in arrays.items():
+        numeric = array.dtype.kind in "biuf"
+        if not (numeric and np.isfinite(array).all()):
+            count = np.count_nonzero(~np.isfinite(array)) if numeric else 0
+            what = f"is not finite in {count:,} of {array.size:,} entries" if numeric else "holds text or other things"
+            raise UserError(f"{path}: {name} {what}, expected finite numbers")
 
 
 def _kind(weight):
