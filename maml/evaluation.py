@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data_generators.episode import Episode
 from maml.chunks import map_chunks
+from maml.losses import check_one_a_task
 from maml.method import num_shots
 
 TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
@@ -103,7 +104,10 @@ class Evaluator:
         reference = None if self.transductive else episode.support_x
         outputs = self.method.predict(state, episode.query_x, reference)
         loss = self.problem.loss(outputs, episode.query_y, num_shots(episode.support_y))
-        return loss, loss if self.problem.metric is None else self.problem.metric(outputs, episode.query_y)
+        metric = loss if self.problem.metric is None else self.problem.metric(outputs, episode.query_y)
+        for name, values in (("loss", loss), ("metric", metric)):
+            check_one_a_task(values, outputs.shape[0], name)
+        return loss, metric
 
 
 def _batches(tasks):

@@ -14,6 +14,8 @@ A network is any `forward(weights, x)` and any `loss(outputs, targets)` whose te
 
 import tensorflow as tf
 
+from maml.losses import check_one_a_task
+
 
 def per_task(weights, num_tasks):
     """θ, copied for each task: {name: [...]} -> {name: [M, ...]}. Gradients flow back as the sum over tasks."""
@@ -21,11 +23,16 @@ def per_task(weights, num_tasks):
 
 
 def task_gradients(task_loss, weights, is_adapted=None):
-    """({name: ∇ L_i(θ_i), [M, ...]} for the weights that are adapted, losses [M]). Arguments as in `inner_update`."""
+    """({name: ∇ L_i(θ_i), [M, ...]} for the weights that are adapted, losses [M]). Arguments as in `inner_update`.
+
+    UserError for a loss that isn't one number a task.
+    """
     adapted = {name: w for name, w in weights.items() if is_adapted is None or is_adapted(name)}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(adapted)
         losses = task_loss(weights)
+        for weight in list(weights.values())[:1]:
+            check_one_a_task(losses, weight.shape[0])
         total = tf.reduce_sum(losses)
     return tape.gradient(total, adapted, unconnected_gradients=tf.UnconnectedGradients.ZERO), losses
 
@@ -62,13 +69,35 @@ def single_task(function):
 
     The adapter maps f over the task axis with `tf.map_fn`: model-agnostic, and slower than a function written with the
     task axis. Only the leading axis of `a` and `b` is taken off, whatever nest of tensors they are.
+
+    A loop's gradient is a tensor of zeros where nothing connects input and output. What no gradient of f reaches
+    therefore goes in as a constant, so that it has no gradient here either and can be told (see `meta_gradient`).
     """
 
     def mapped(a, b):
         num_tasks = tf.nest.flatten(b)[0].shape[0]
         one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), (a, b))
-        output = tf.function(function).get_concrete_function(*one).structured_outputs
-        signature = tf.TensorSpec(output.shape, output.dtype)
-        return tf.map_fn(lambda t: function(*t), (a, b), fn_output_signature=signature, parallel_iterations=num_tasks)
+        signature, reached = _traced(function, one)
+        inputs = [t if is_reached else tf.stop_gradient(t) for t, is_reached in zip(tf.nest.flatten((a, b)), reached)]
+        inputs = tf.nest.pack_sequence_as((a, b), inputs)
+        return tf.map_fn(lambda t: function(*t), inputs, fn_output_signature=signature, parallel_iterations=num_tasks)
 
     return mapped
+
+
+def _traced(function, specs):
+    """(TensorSpec of a function's output, for each of its flat inputs whether the output's gradient reaches it)."""
+    reached = []
+
+    @tf.function
+    def with_gradient(*arguments):
+        inputs = tf.nest.flatten(arguments)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([t for t in inputs if t.dtype.is_floating])
+            output = function(*arguments)
+        of_floats = output.dtype.is_floating
+        reached[:] = [g is not None for g in tape.gradient(output, inputs)] if of_floats else [False] * len(inputs)
+        return output
+
+    output = with_gradient.get_concrete_function(*specs).structured_outputs
+    return tf.TensorSpec(output.shape, output.dtype), reached

@@ -5,6 +5,14 @@ M tasks, n examples of a task, N ways, K shots.
 
 import tensorflow as tf
 
+from data_generators.errors import UserError
+
+
+def check_one_a_task(values, num_tasks, name="loss"):
+    """UserError unless the shape is [M]. A number for each example would be summed: so many times too large."""
+    if not values.shape.is_compatible_with([num_tasks]):
+        raise UserError(f"{name} has the shape {values.shape.as_list()}, expected one number a task, [{num_tasks}]")
+
 
 def mse(outputs, targets, num_shots=None):
     """[M]: squared error, **mean** over a task's examples and output dimensions ([P] 5.1; authors' utils.py).

@@ -3,37 +3,58 @@
 import numpy as np
 import tensorflow as tf
 
+from data_generators.errors import UserError
 from maml import optimizers
 from maml.chunks import map_chunks
+from maml.losses import check_one_a_task
 from maml.method import num_tasks
+from maml.networks import without_gradient
 
 OPTIMIZERS = ("adam", "sgd")
 
 
-def meta_gradient(objective, weights, batch, progress=0.0):
+def meta_gradient(objective, weights, batch, progress=0.0, may_stay=None):
     """(metrics, gradients, carried) of an objective on M tasks, each a sum over the tasks.
 
     objective: as in `method.Method`.
     weights: θ, {name: tensor}.
     batch: an Episode or a Batch.
+    may_stay: names of θ that the loss may not depend on, beside those carried; None: any, but not all.
     metrics: {name: scalar}. gradients: {name: tensor} of the summed "loss" in θ. carried: {name: tensor}.
+    UserError for weights that no gradient reaches though they may not stay, and for a loss or metric that isn't one
+    number a task. Both are known from the graph alone: a compiled step checks them when it is traced, and never again.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(weights)
         result = dict(objective(weights, batch, progress))
         total = tf.reduce_sum(result["loss"])
-    gradients = tape.gradient(total, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    found = tape.gradient(total, weights)
     carried = {name: tf.reduce_sum(value, 0) for name, value in result.pop("carried", {}).items()}
+    _check_reached(found, weights if may_stay is None else {*may_stay, *carried})
+    gradients = {name: tf.zeros_like(weights[name]) if g is None else g for name, g in found.items()}
+    for name, value in result.items():
+        check_one_a_task(value, num_tasks(batch), name)
     return {name: tf.reduce_sum(value) for name, value in result.items()}, gradients, carried
 
 
-def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True):
+def _check_reached(gradients, may_stay):
+    """UserError unless each weight has a gradient, but for those that may stay, and at least one has."""
+    unreached = [name for name, gradient in gradients.items() if gradient is None]
+    wrong = unreached if len(unreached) == len(gradients) else [name for name in unreached if name not in may_stay]
+    if wrong:
+        raise UserError(
+            f"no gradient of the loss reaches {', '.join(wrong)}; expected a network that computes with the weights it "
+            "is given, not with variables of its own, and a loss that can be differentiated in its outputs"
+        )
+
+
+def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True, may_stay=None):
     """A function (weights, batch, progress) -> means over the tasks of what `meta_gradient` sums, for a tf.function.
 
     tasks_per_chunk: tasks whose gradient is computed together; a few, so that their activations stay in the processor's
-    cache. jit: compile each chunk with XLA.
+    cache. jit: compile each chunk with XLA. may_stay: as in `meta_gradient`.
     """
-    chunk = tf.function(lambda *arguments: meta_gradient(objective, *arguments), jit_compile=jit)
+    chunk = tf.function(lambda *arguments: meta_gradient(objective, *arguments, may_stay), jit_compile=jit)
 
     def mean_meta_gradient(weights, batch, progress=0.0):
         parts = map_chunks(lambda tasks: chunk(weights, tasks, progress), batch, tasks_per_chunk, one_kernel=jit)
@@ -86,8 +107,10 @@ class Trainer(tf.Module):
         gradient were. Where they were not, nothing has changed.
         method: a Method.
         tasks_per_chunk, jit: as in `compiled_meta_gradient`. ValueError for jit and a method that XLA gets wrong.
+            The first step raises a UserError for weights that no gradient reaches, other than by design
+            (`networks.without_gradient`), and for losses that aren't one number a task.
         total: iterations of the whole training, by which the objective's progress is told; None: it is 0.
-        objective: to be minimised instead of the method's own, as in a phase before it.
+        objective: to be minimised instead of the method's own, as in a phase before it, which may train a part of θ.
         """
         step = tf.function(self._update(method, tasks_per_chunk, jit, total, objective))
         return lambda batch: step(tf.nest.map_structure(tf.convert_to_tensor, batch))
@@ -115,7 +138,8 @@ class Trainer(tf.Module):
             raise ValueError(
                 "jit is True, but this network is made of kernels that XLA gets wrong (xla=False); expected jit=False"
             )
-        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit)
+        may_stay = without_gradient(self.weights) if objective is None else None
+        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit, may_stay)
 
         def update(batch):
             progress = 0.0 if total is None else tf.cast(self.iteration, tf.float32) / total

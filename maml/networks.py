@@ -75,6 +75,15 @@ def is_adapted(name):
     return not name.startswith(("beta", "gamma")) and not is_average(name)
 
 
+def without_gradient(names):
+    """Those of θ's names whose weights may have no gradient: running averages, and biases in front of a norm.
+
+    names: all of them, as `Network.init` gives them; also under a prefix, as a step size of b1 is alpha/b1.
+    """
+    normalised = {f"b{i + 1}" for i in range(len(names)) if f"beta{i}" in names}
+    return {name for name in names if is_average(name) or name.rpartition("/")[2] in normalised}
+
+
 def dense_net(dim_input, dim_hidden, dim_output, norm="None", dtype=tf.float32):
     """Fully connected ReLU net; inputs are flattened to [M, n, dim_input].
 

@@ -15,7 +15,7 @@ REPORTS = ("maml.runs.files", "maml.methods", "data_generators", "maml.reports")
 RL = (*FLAT, "maml.methods.card", "maml.runs", "maml.reports", "maml.benchmarks.machine", "data_generators", "rl")
 MAY_IMPORT = {
     "data_generators": ("data_generators",),
-    **{f"maml/{name}.py": (*FLAT, "data_generators.episode") for name in ALGORITHM},
+    **{f"maml/{name}.py": (*FLAT, "data_generators.episode", "data_generators.errors") for name in ALGORITHM},
     "maml/methods": (*METHODS, "data_generators.errors", "data_generators.episode"),
     "maml/runs": RUNS,
     "maml/reports": REPORTS,

@@ -17,6 +17,7 @@ from toys import (
 )
 
 from data_generators.episode import Episode
+from data_generators.errors import UserError
 from maml import inner_loop, losses, networks
 from maml.meta_training import compiled_meta_gradient
 from maml.methods import maml
@@ -179,6 +180,28 @@ def test_a_network_written_for_one_task_has_the_meta_gradient_of_the_one_with_th
     largest = max(np.abs(g).max() for g in expected.values())
     for name in theta:  # zero in front of a batch norm, so relative to the largest entry of all
         np.testing.assert_allclose(got[name], expected[name], atol=1e-11 * largest, err_msg=name)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_a_function_written_for_one_task_does_not_use_has_no_gradient(compiled):
+    """None, and not the zeros of a loop."""
+    forward, found = inner_loop.single_task(lambda weights, x: weights["w"] * x), {}
+
+    def differentiate():
+        weights = inner_loop.per_task({**W, "spare": W["w"]}, 2)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            outputs = forward(weights, tf.ones([2, 3, 1], tf.float64))
+        found.update(tape.gradient(outputs, weights))
+
+    (tf.function(differentiate) if compiled else differentiate)()
+    assert found["spare"] is None and found["w"] is not None
+
+
+def test_the_inner_loss_must_be_one_number_a_task():
+    weights = inner_loop.per_task(W, 3)
+    with pytest.raises(UserError, match=r"^loss has the shape \[3, 4\], expected one number a task, \[3\]$"):
+        inner_loop.inner_update(lambda weights: weights["w"][:, None] * tf.ones([3, 4], tf.float64), weights, ALPHA)
 
 
 @pytest.mark.parametrize("jit", [False, True])

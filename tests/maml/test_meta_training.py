@@ -16,6 +16,7 @@ from toys import (
 )
 
 from data_generators.episode import Episode
+from data_generators.errors import UserError
 from maml import inner_loop, layers, losses, networks, optimizers
 from maml.meta_training import Trainer, clipped, compiled_meta_gradient, meta_gradient
 from maml.method import Method
@@ -393,7 +394,7 @@ def test_another_objective_may_be_minimised_in_a_phase_before():
 def test_an_objective_is_told_how_far_the_training_is():
     """Of 4 iterations: 0, 1/4, 2/4; where the length is not told, 0."""
     told = PLANE._replace(objective=lambda theta, episode, progress: {
-        "loss": tf.zeros([2], tf.float64), "progress": tf.fill([2], tf.cast(progress, tf.float64)),
+        "loss": theta["w"][:, 0] + theta["b"], "progress": tf.fill([2], tf.cast(progress, tf.float64)),
     })  # fmt: skip
     step = Trainer(START, 0.01).compile(told, jit=False, total=4)
     assert [float(step(episode)["progress"]) for episode in EPISODES] == [0, 0.25, 0.5]
@@ -436,6 +437,100 @@ def test_a_step_that_is_not_finite_changes_nothing_and_says_so(field, value):
 def test_a_step_that_was_not_finite_leaves_no_trace_in_the_next():
     bad = EPISODES[0]._replace(query_y=np.full_like(EPISODES[0].query_y, np.nan))
     assert_weights(trained([bad, *EPISODES]), numpy_adam(EPISODES))
+
+
+# Networks and losses that the weights don't reach
+
+
+def sizes(seed):
+    return {"w": tf.ones([2, 1]), "b": tf.zeros([1])}
+
+
+VARIABLE = tf.Variable([[1.0], [1.0]])
+FORWARDS = {  # of one task; and the weights that no gradient reaches
+    "variables of its own alone": (lambda weights, x: x @ VARIABLE, "w, b"),
+    "a variable in place of a weight": (lambda weights, x: x @ VARIABLE + weights["b"], "w"),
+    "a weight taken for a constant": (lambda weights, x: x @ weights["w"] + tf.stop_gradient(weights["b"]), "b"),
+    "a step function": (lambda weights, x: tf.round(x @ weights["w"] + weights["b"]), "w, b"),
+}
+
+
+def train_once(forward, loss=losses.mse, loop=False, jit=False):
+    """One update of a network written for one task, through the adapter."""
+    method = maml.build(maml.Settings(0.1), given(Network(sizes, inner_loop.single_task(forward)), loss))
+    trainer = Trainer(sizes(0))
+    batch = Episode(*(part.astype(np.float32) for part in plane_episode(0)))
+    if loop:
+        trainer.compile_loop(method, 1, jit)([batch])
+    else:
+        trainer.compile(method, 1, jit)(batch)
+    return trainer
+
+
+@pytest.mark.parametrize("what", FORWARDS)
+@pytest.mark.parametrize("loop, jit", [(False, False), (False, True), (True, False)], ids=["graph", "xla", "loop"])
+def test_weights_that_no_gradient_reaches_are_named_by_the_first_step(what, loop, jit):
+    forward, names = FORWARDS[what]
+    with pytest.raises(UserError, match=f"^no gradient of the loss reaches {names}; expected a network that"):
+        train_once(forward, loop=loop, jit=jit)
+
+
+def test_without_the_adapter_they_are_named_too():
+    network = Network(sizes, lambda weights, x: layers.add_bias(x @ VARIABLE, weights["b"]))
+    trainer = Trainer(sizes(0))
+    with pytest.raises(UserError, match="reaches w; expected"):
+        trainer.compile(maml.build(maml.Settings(0.1), given(network, losses.mse)), jit=False)(
+            Episode(*(part.astype(np.float32) for part in plane_episode(0)))
+        )
+
+
+def test_a_keras_model_called_without_the_weights_is_told():
+    model = tf.keras.Sequential([tf.keras.Input([2]), tf.keras.layers.Dense(1)])
+    with pytest.raises(UserError, match="reaches w, b; expected a network that computes with the weights it is given"):
+        train_once(lambda weights, x: model(x))
+
+
+def test_a_keras_model_called_with_the_weights_trains():
+    model = tf.keras.Sequential([tf.keras.Input([2]), tf.keras.layers.Dense(1)])
+    trainer = train_once(lambda weights, x: model.stateless_call([weights["w"], weights["b"]], [], x)[0])
+    assert not np.array_equal(trainer.weights["w"], sizes(0)["w"]) and trainer.weights["b"].numpy() != 0
+
+
+def test_a_loss_that_the_outputs_do_not_reach_is_told():
+    loss = inner_loop.single_task(lambda outputs, targets: tf.reduce_mean(tf.cast(outputs > targets, tf.float32)))
+    with pytest.raises(UserError, match="reaches w, b; expected .* a loss that can be differentiated in its outputs"):
+        train_once(lambda weights, x: x @ weights["w"] + weights["b"], lambda y, t, num_shots: loss(y, t))
+
+
+def test_a_frozen_part_of_a_network_may_be_a_variable():
+    trainer = train_once(lambda weights, x: (x * VARIABLE[:, 0]) @ weights["w"] + weights["b"])
+    assert not np.array_equal(trainer.weights["w"], sizes(0)["w"])
+
+
+@pytest.mark.parametrize("norm", networks.NORMS)
+def test_by_design_only_biases_in_front_of_a_batch_norm_have_no_gradient(norm):
+    method = maml.build(maml.Settings(0.1), problem("dense", norm, "mse"))
+    theta, episode = method.init(0), random_episode("dense", 2, "mse")
+    meta_gradient(method.objective, theta, episode, may_stay=networks.without_gradient(theta))
+    if norm != "batch_norm":
+        meta_gradient(method.objective, theta, episode, may_stay=())
+    else:
+        with pytest.raises(UserError, match="no gradient of the loss reaches b1, b2;"):
+            meta_gradient(method.objective, theta, episode, may_stay=())
+
+
+def test_a_loss_of_every_example_is_refused():
+    """Keras's MSE of a task's 4 examples is 4 numbers, whose sum would be 4 times the loss."""
+    loss = inner_loop.single_task(lambda outputs, targets: tf.keras.losses.MSE(targets, outputs))
+    with pytest.raises(UserError, match=r"^loss has the shape \[1, 4\], expected one number a task, \[1\]$"):
+        train_once(lambda weights, x: x @ weights["w"] + weights["b"], lambda y, t, num_shots: loss(y, t))
+
+
+@pytest.mark.parametrize("shape", [(), (2, 4)], ids=str)
+def test_a_metric_that_is_not_one_number_a_task_is_refused(shape):
+    method = line(metric=lambda y, target: tf.zeros(shape, tf.float64))
+    with pytest.raises(UserError, match=r"support_accuracy has the shape \[.*\], expected one number a task, \[2\]"):
+        mean_meta_gradient(method, W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
 
 
 # What is carried, and training without queries
