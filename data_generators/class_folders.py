@@ -4,48 +4,80 @@ A listing is {class: [source, ...]}, sources being what `image_files.read_images
 order of their names, or members of a zip.
 """
 
+import collections
+import functools
 import os
 import pathlib
+import sys
+from typing import NamedTuple
 
 import numpy as np
 
 from data_generators.cache import cached
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses
-from data_generators.image_files import ZipMember, is_image_name, read_images
+from data_generators.image_files import ZipMember, is_image_name, kind_of, read_images
 from data_generators.streams import SPLITS
 
 VERSION = 1  # part of the cache's key: raise it when the same files are to give other arrays
 
 
+class Entries(NamedTuple):
+    """What lies in a folder, by name, without what is hidden: folders, images, and files that aren't read as images."""
+
+    folders: list
+    images: list
+    others: list
+
+
 def list_folder(folder):
-    """(folders, images): the entries of `folder` by name; hidden ones, dead links and other files are left out."""
+    """The Entries of a folder; dead links are left out."""
     try:
         with os.scandir(folder) as found:
             entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(f"{folder} can't be listed ({error}); expected a folder that may be read") from error
-    return (
+    files = [entry for entry in entries if entry.is_file()]
+    return Entries(
         [entry for entry in entries if entry.is_dir() and entry.name != "__MACOSX"],
-        [entry for entry in entries if is_image_name(entry.name) and entry.is_file()],
+        [entry for entry in files if is_image_name(entry.name)],
+        [entry for entry in files if not is_image_name(entry.name)],
     )
+
+
+def say_skipped(place, used, others):
+    """One line on stderr if files were found that aren't read as images: how many, of which kinds.
+
+    place: where. used: how many images were found. others: the files.
+    """
+    if others:
+        kinds = collections.Counter(kind_of(entry.name) for entry in others).most_common()
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+        say(f"{place}: {len(others):,} of {used + len(others):,} files are not read as images: {found}")
+
+
+@functools.cache
+def say(line):
+    """A line on stderr, once, however often the data are looked at."""
+    print(line, file=sys.stderr)
 
 
 def list_classes(folder):
     """The listing of a folder of class folders of images, sorted.
 
-    Raises UserError for images that lie beside the class folders or deeper than in them, for class folders without
-    images, and for none at all.
+    Files that aren't read as images are counted on stderr. Raises UserError for images that lie beside the class
+    folders or deeper than in them, for class folders without images, and for none at all.
     """
     folder = pathlib.Path(folder)
     expected = f"expected {folder}/<class>/<image>"
-    folders, loose = list_folder(folder)
+    folders, loose, others = list_folder(folder)
     if loose:
         raise UserError(f"{len(loose)} images lie loose in {folder}, the first {loose[0].name}; {expected}")
     listing = {}
     empty = []
     for class_folder in folders:
-        deeper, images = list_folder(class_folder.path)
+        deeper, images, more = list_folder(class_folder.path)
+        others += more
         for start in deeper:
             nested = _first_image_below(start.path)
             if nested:
@@ -53,6 +85,7 @@ def list_classes(folder):
         listing[class_folder.name] = images
         if not images:
             empty.append(class_folder.name)
+    say_skipped(folder, sum(map(len, listing.values())), others)
     if not any(listing.values()):
         found = f"{len(folders)} folders without images" if folders else "no class folders"
         raise UserError(f"{folder} holds {found}; {expected}")

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from data_generators import distortions, streams
+from data_generators import distortions, pixels, streams
 from data_generators.episode import Batch, Episode
 from data_generators.errors import UserError
 
@@ -17,8 +17,9 @@ from data_generators.errors import UserError
 class ImageClasses:
     """Images of one split, class by class.
 
-    images: uint8 [T, H, W, C] (an array or a memory map); offsets: int64 [classes + 1], class c holds
-    images[offsets[c]:offsets[c + 1]]; names: the name of each class.
+    images: uint8, or float from 0 to 1, [T, H, W, C] (an array or a memory map)
+    offsets: int64 [classes + 1], class c holds images[offsets[c]:offsets[c + 1]]
+    names: the name of each class
     """
 
     images: np.ndarray
@@ -40,7 +41,7 @@ class ImageClasses:
 
 
 def stack_classes(images, names):
-    """ImageClasses from a list of uint8 [images of the class, H, W, C], one array a class."""
+    """ImageClasses from a list of [images of the class, H, W, C], one array a class."""
     sizes = [len(of_class) for of_class in images]
     return ImageClasses(np.concatenate(images), np.cumsum([0, *sizes], dtype=np.int64), tuple(names))
 
@@ -53,7 +54,8 @@ class ImageTasks:
     rotate: turn each class of each task by 0, 90, 180 or 270 degrees, all its images alike ([P] 5.2; the authors'
         data_generator.py does it at test too)
 
-    Raises UserError if the splits differ in image shape, or if images that are not square are to be rotated.
+    Raises UserError if the splits differ in image shape, if images that are not square are to be rotated, and for
+    pixels that are neither uint8 (0 to 255) nor float (0 to 1).
     """
 
     def __init__(self, splits, num_classes, rotate):
@@ -63,6 +65,8 @@ class ImageTasks:
         self.input_shape = next(iter(shapes.values()))
         if rotate and self.input_shape[0] != self.input_shape[1]:
             raise UserError(f"rotation needs square images; got height x width x channels {self.input_shape}")
+        for split, classes in splits.items():
+            pixels.check(classes.images, f"the images of the {split} split")
         self.splits = splits
         self.num_classes = num_classes
         self.rotate = rotate
@@ -107,7 +111,7 @@ class ImageTasks:
     def sample(  # noqa: PLR0913  (tasks are a function of these and of nothing else)
         self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False, distorted=False
     ):
-        """An Episode of NumPy arrays, shapes as in `Episode`, pixels divided by 255.
+        """An Episode of NumPy arrays, shapes as in `Episode`, pixels from 0 to 1.
 
         A task has N distinct classes and, of each, K + Q distinct images. The result is a pure function of the
         arguments: the same ones always give the same tasks, and any other (split, seed, step) a stream of its own.
@@ -132,7 +136,7 @@ class ImageTasks:
             images = distortions.distorted(images, streams.generator(split, seed, step, streams.DISTORTIONS))
 
         def flat(x):  # [M, N, K, H, W, C] -> [M, N·K, H, W, C]
-            return _scaled(x).reshape(num_tasks, num_ways * x.shape[2], *self.input_shape)
+            return pixels.scaled(x).reshape(num_tasks, num_ways * x.shape[2], *self.input_shape)
 
         def labels(count):
             return np.tile(np.repeat(np.eye(num_ways, dtype=np.float32), count, axis=0), (num_tasks, 1, 1))
@@ -144,7 +148,7 @@ class ImageTasks:
         return Episode(*support, flat(images[:, :, num_shots:]), labels(num_queries))
 
     def batch(self, split, seed, step, size):
-        """A Batch of `size` examples as NumPy arrays, shapes as in `Batch`, pixels divided by 255.
+        """A Batch of `size` examples as NumPy arrays, shapes as in `Batch`, pixels from 0 to 1.
 
         Class c of the split has label c. With `rotate` each quarter turn of a class is a class of its own, 4·c + turn,
         as Vinyals et al. 2016 and Snell et al. 2017 make new classes, and each image is there once in every turn. All
@@ -164,7 +168,7 @@ class ImageTasks:
         labels = self._turns * (np.searchsorted(classes.offsets, picks, side="right") - 1) + turns
         y = np.zeros((1, size, num_classes), np.float32)
         y[0, np.arange(size), labels] = 1
-        return Batch(_scaled(_turned(classes.images[picks], turns))[None], y)
+        return Batch(pixels.scaled(_turned(classes.images[picks], turns))[None], y)
 
     @property
     def _turns(self):
@@ -183,13 +187,6 @@ def _turned(images, turns):
         which = turns == turn
         images[which] = np.rot90(images[which], turn, axes=(-3, -2))
     return images
-
-
-def _scaled(images):
-    """float32, from 0 to 1."""
-    x = images.astype(np.float32, order="C")
-    x /= np.float32(255)  # times 1 / 255 would round otherwise
-    return x
 
 
 def _distinct(rng, sizes, count):

@@ -1,5 +1,6 @@
 """Photographs and drawings read from files and zip members into arrays of one shape."""
 
+import collections
 import concurrent.futures
 import io
 import os
@@ -14,12 +15,20 @@ import numpy as np
 import tqdm
 from PIL import Image, ImageOps
 
+from data_generators import pixels
 from data_generators.errors import UserError
 
+# What Pillow decodes itself, without starting another program. Nothing else is opened, whatever a file calls itself.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 IMAGE_SUFFIXES = (
+    ".apng",
+    ".avif",
     ".bmp",
     ".gif",
+    ".j2k",
     ".jfif",
+    ".jp2",
+    ".jpe",
     ".jpeg",
     ".jpg",
     ".pbm",
@@ -66,37 +75,57 @@ def is_image_name(name):
     return name.endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
+def kind_of(name):
+    """The ending of a file's name, in small letters: '.heic'; for a name without one, 'without an ending'."""
+    return pathlib.PurePath(name).suffix.lower() or "without an ending"
+
+
+def members(archive):
+    """The names in a zip. UserError where it can't be read, and for a name that is there twice or leads out of it."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = opened.namelist()
+    except (*UNREADABLE, NotImplementedError) as error:
+        raise UserError(f"{archive} can't be read as a zip file ({error}); expected an undamaged one") from error
+    doubled = [name for name, count in collections.Counter(names).items() if count > 1]
+    outside = [name for name in names if name.startswith("/") or ".." in name.split("/")]
+    for odd, what in ((doubled, "more than once"), (outside, "outside of itself")):
+        if odd:
+            raise UserError(
+                f"{archive} has {len(odd)} members {what}, the first {odd[0]!r}; expected every file once, in it"
+            )
+    return names
+
+
 def read_image(source, shape, invert=False, upright=False, name=None):
     """uint8 [H, W, C] from a path or a binary file object; shape: (H, W, C), C 1 (grey) or 3 (red, green, blue).
 
     Another size is resized by Lanczos, as the proc_images.py of the authors' miniImagenet does it; the aspect ratio is
     not kept. One-bit images go by nearest neighbour, as PIL does it whatever it is asked for, so that Omniglot's
-    drawings come out as in omniglot.py. Transparency is laid over white; 16-bit grey is scaled to 8 bits. invert:
+    drawings come out as in omniglot.py. Transparency is laid over white; 16-bit grey is scaled to 8 bits, and refused
+    where nothing in it is brighter than 12 bits: its range can't be told (`pixels.narrowed`). invert:
     255 − x, Omniglot's convention (strokes bright). upright: turned as the camera's EXIF orientation says. name: what
     an error calls a file object. Raises UserError for what can't be read whole.
     """
     height, width, channels = shape
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=FORMATS) as image:
             if upright:
                 image = ImageOps.exif_transpose(image)
             if image.mode == "1":
                 image = image.resize((width, height), Image.Resampling.NEAREST)
             image = _plain(image).convert({1: "L", 3: "RGB"}[channels])
-            pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(shape)
+            array = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(shape)
     except UNREADABLE as error:
         name = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else source)
         raise UserError(f"{name} can't be read as an image ({error}); expected a whole jpg, png or the like") from error
-    return 255 - pixels if invert else pixels
+    return 255 - array if invert else array
 
 
 def _plain(image):
     """8-bit grey or RGB of the same look."""
     if image.mode.startswith("I"):  # "I;16" and its byte orders; "I" is what 16-bit PGM comes as
-        wide = np.asarray(image).astype(np.int64)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise ValueError("grey values outside 0 to 65535")
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+        return Image.fromarray(pixels.narrowed(np.asarray(image)))
     if image.mode == "F":
         raise ValueError("floating-point pixels")
     if image.has_transparency_data:

@@ -31,7 +31,7 @@ def load(data_path, cache_dir=None, image_size=84, channels=3, split=(0.64, 0.16
     if not folder.is_dir():
         raise UserError(f"--data_path {folder} is {'a file' if folder.exists() else 'not there'}; {EXPECTED}")
     # A split is told from a class of that name (a train, say) by holding folders.
-    found = [name for name in SPLITS if (folder / name).is_dir() and list_folder(folder / name)[0]]
+    found = [name for name in SPLITS if (folder / name).is_dir() and list_folder(folder / name).folders]
     splits = _split_folders(folder, found) if found else _cut(folder, split, split_seed)
     return prepare(dataset_name(data_path), splits, (image_size, image_size, channels), cache_dir, upright=True)
 
@@ -44,7 +44,7 @@ def dataset_name(data_path):
 
 def _split_folders(folder, found):
     """{split: listing} of train/, val/ and test/, of which those `found` hold folders."""
-    folders, loose = list_folder(folder)
+    folders, loose, _ = list_folder(folder)
     others = [entry.name for entry in (*folders, *loose) if entry.name not in SPLITS]
     if len(found) < 3 or others:
         beside = f" and beside them {len(others)} others, {others[0]} first" if others else ""

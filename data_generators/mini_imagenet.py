@@ -8,12 +8,11 @@ import csv
 import os
 import pathlib
 import sys
-import zipfile
 
 from data_generators import places
-from data_generators.class_folders import check_distinct, list_classes, list_folder, prepare
+from data_generators.class_folders import check_distinct, list_classes, list_folder, prepare, say
 from data_generators.errors import UserError
-from data_generators.image_files import UNREADABLE, ZipMember, is_image_name
+from data_generators.image_files import ZipMember, is_image_name, members
 from data_generators.streams import SPLITS
 
 SHAPE = (84, 84, 3)
@@ -102,7 +101,7 @@ def _splits(home):
 
 def _listed(tables, images):
     """The listings of the csv files, of images in a zip or a folder."""
-    sources = _zip_members(images) if images.is_file() else {entry.name: entry for entry in list_folder(images)[1]}
+    sources = _zip_members(images) if images.is_file() else {entry.name: entry for entry in list_folder(images).images}
     listings, listed = [], {}
     for table in tables:
         classes = {}
@@ -120,7 +119,7 @@ def _listed(tables, images):
         )
     unlisted = sorted(sources.keys() - listed.keys())
     if unlisted:
-        print(f"{images}: {len(unlisted)} images in no csv file are not used, the first {unlisted[0]}", file=sys.stderr)
+        say(f"{images}: {len(unlisted)} images in no csv file are not used, the first {unlisted[0]}")
     return [{label: [sources[name] for name in names] for label, names in listing.items()} for listing in listings]
 
 
@@ -144,12 +143,7 @@ def _rows(table):
 
 def _zip_members(path):
     """{file name: ZipMember} of the images in images/ or at the top of a zip."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-    except UNREADABLE as error:
-        raise UserError(f"{path} can't be read as a zip file ({error}); {EXPECTED}") from error
-    names = {member.removeprefix("images/"): ZipMember(path, member) for member in members}
+    names = {member.removeprefix("images/"): ZipMember(path, member) for member in members(path)}
     return {name: source for name, source in names.items() if "/" not in name and is_image_name(name)}
 
 

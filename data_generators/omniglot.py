@@ -24,6 +24,7 @@ from data_generators import places
 from data_generators.cache import cached
 from data_generators.errors import UserError
 from data_generators.image_classes import stack_classes
+from data_generators.image_files import members
 
 SPLIT = json.loads(pathlib.Path(__file__).with_name("omniglot_split.json").read_text())
 CHARACTERS = sorted(sum(SPLIT.values(), []))
@@ -36,6 +37,7 @@ EXPECTED = (
     f"expected images_background.zip and images_evaluation.zip from {HOME} (in its folder python), the two folders "
     "they extract to, or the authors' omniglot_resized/<alphabet>/<character>/*.png"
 )
+DRAWINGS = 20  # of each character
 # Part of the cache's key: raise it when the same files are to give other arrays.
 VERSION = 1
 
@@ -46,7 +48,7 @@ def load(data_path=None, cache_dir=None):
     data_path: a folder with the official zips, their extracted folders or the authors' resized tree, or the parent of
     one. None: $MAML_DATA, then data/, then a download through TensorFlow Datasets. cache_dir: see `cached`. The
     drawings of a character are in the order of their pixels, since TensorFlow Datasets keeps neither names nor order.
-    Raises UserError if the data can't be found, read or downloaded, or if characters are missing.
+    Raises UserError if the data can't be found, read or downloaded, and unless they are 20 drawings of each character.
     """
     parts = _find(data_path)
     if parts:
@@ -56,6 +58,7 @@ def load(data_path=None, cache_dir=None):
     else:
         where, key, drawings = "TensorFlow Datasets", "tfds", _from_tfds()
     classes = cached("omniglot", (VERSION, key), cache_dir, lambda _: _prepare(drawings, where))
+    _check_whole(classes, where)
     return {split: classes.select(names) for split, names in SPLIT.items()}
 
 
@@ -107,12 +110,9 @@ def _from_tree(folder):
 
 def _from_zip(path):
     """As `_from_tree`."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} can't be read as a zip file ({error}); {EXPECTED}") from error
-    with archive:
-        for member in archive.namelist():
+    names = members(path)
+    with zipfile.ZipFile(path) as archive:
+        for member in names:
             match = re.search(r"(?:^|/)([^/]+/[^/]+)/[^/.][^/]*\.png$", member)
             if match:
                 yield match[1], path / member, functools.partial(archive.read, member)
@@ -157,7 +157,24 @@ def _prepare(drawings, where):
             f"{where} has {len(found)} characters; expected Omniglot's {len(CHARACTERS)}, of which {len(missing)} are "
             f"missing, the first {missing[0]}; {EXPECTED}"
         )
+    if unknown := sorted(found.keys() - set(CHARACTERS)):
+        raise UserError(
+            f"{where} has drawings of {len(unknown)} characters that are not Omniglot's, the first {unknown[0]}; "
+            f"{EXPECTED}"
+        )
     return stack_classes([np.stack(sorted(found[name], key=np.ndarray.tobytes)) for name in CHARACTERS], CHARACTERS)
+
+
+def _check_whole(classes, where):
+    """UserError unless there are 20 drawings of each character."""
+    counts = np.diff(classes.offsets)
+    odd = np.flatnonzero(counts != DRAWINGS)
+    if odd.size:
+        name, count = classes.names[odd[0]], counts[odd[0]]
+        raise UserError(
+            f"{where} has {count} drawings of {name}; {odd.size:,} of its {len(counts):,} characters have not the "
+            f"{DRAWINGS} of Omniglot; {EXPECTED}"
+        )
 
 
 def _pixels(read, where):

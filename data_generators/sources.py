@@ -167,15 +167,15 @@ def stands_in_for(dataset):
 def image_reader(datasource, input_shape):
     """A function path → uint8 [H, W, C] that reads an image file as the source prepares its own.
 
-    Drawings are read with bright strokes: dark ink on light paper is inverted. Photographs are turned upright, as a
-    camera's may need and miniImagenet's own don't. input_shape: (H, W, C). Raises UserError for a source without
-    images; the function raises it for a file that can't be read.
+    Drawings are read with bright strokes: dark ink on light paper is inverted. All are turned upright, as a photograph
+    may need, of a drawing too, and miniImagenet's own don't. input_shape: (H, W, C). Raises UserError for a source
+    without images; the function raises it for a file that can't be read.
     """
     source = _source(datasource)
     if not source.has_images:
         with_images = [name for name, other in SOURCES.items() if other.has_images]
         raise UserError(f"the {datasource} has no images; expected {_listed(with_images)}")
-    return functools.partial(read_image, shape=tuple(input_shape), invert=source.drawings, upright=source.photographs)
+    return functools.partial(read_image, shape=tuple(input_shape), invert=source.drawings, upright=True)
 
 
 def _source(datasource):

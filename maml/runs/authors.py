@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from data_generators.errors import UserError
@@ -60,10 +61,12 @@ def read(prefix: str | Path, theta: dict) -> dict:
         without_beta = _without_beta(names, shapes)
         _check(prefix, {name: theta[name] for name in names if name not in without_beta}, names, shapes)
         weights = {name: w for name, w in theta.items() if name not in without_beta}
-        weights = {name: tf.cast(reader.get_tensor(names[name]), w.dtype) for name, w in weights.items()}
+        arrays = {name: reader.get_tensor(names[name]) for name in weights}
     except (tf.errors.OpError, LookupError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"checkpoint {prefix} is damaged: {reason}; expected a whole TensorFlow checkpoint") from error
+    files.check_finite(f"checkpoint {prefix}", {names[name]: np.asarray(array) for name, array in arrays.items()})
+    weights = {name: tf.cast(arrays[name], w.dtype) for name, w in weights.items()}
     if without_beta:
         first = names[without_beta[0]]
         print(f"{prefix} holds no offsets of the batch norm ({first}, …): zeros are taken", file=sys.stderr)

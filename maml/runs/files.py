@@ -228,11 +228,22 @@ def read_weights(path: str | Path, expected: dict[str, Any] | None = None) -> tu
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         raise UserError(f"{path}: damaged, expected an archive of weights") from None
+    check_finite(path, weights)
     for name in sorted({*weights, *(weights if expected is None else expected)}):
         got, needed = _kind(weights.get(name)), _kind((weights if expected is None else expected).get(name))
         if got != needed:
             raise UserError(f"{path}: {name} is {got}, expected {needed}: the settings are of another network")
     return weights, about
+
+
+def check_finite(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """UserError unless all of {name: array} are numbers, and finite."""
+    for name, array in arrays.items():
+        numeric = array.dtype.kind in "biuf"
+        if not (numeric and np.isfinite(array).all()):
+            count = np.count_nonzero(~np.isfinite(array)) if numeric else 0
+            what = f"is not finite in {count:,} of {array.size:,} entries" if numeric else "holds text or other things"
+            raise UserError(f"{path}: {name} {what}, expected finite numbers")
 
 
 def _kind(weight):

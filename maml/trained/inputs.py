@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from data_generators import pixels as pixel_rule
 from data_generators import sources
-from data_generators.class_folders import list_folder
+from data_generators.class_folders import list_folder, say_skipped
 from data_generators.errors import UserError
 
 
@@ -31,7 +32,7 @@ def read_images(images: Any, datasource: str, input_shape: tuple) -> np.ndarray:
     images: arrays or file names, as above.
     datasource: whose images they are like.
     input_shape: (H, W, C).
-    UserError for anything else, for no images, and for floats outside [0, 1].
+    UserError for anything else, for no images, and for pixels that `data_generators.pixels` refuses.
     """
     if isinstance(images, (list, tuple)) and images and all(isinstance(i, (str, os.PathLike)) for i in images):
         read = sources.image_reader(datasource, input_shape)
@@ -40,21 +41,18 @@ def read_images(images: Any, datasource: str, input_shape: tuple) -> np.ndarray:
         images = np.asarray(images)
     except ValueError as error:
         raise UserError(f"the images have different shapes, expected each to be {list(input_shape)}") from error
-    expected = f"expected uint8 (0 to 255) or float (0 to 1) of shape [n, {', '.join(map(str, input_shape))}]"
-    is_float = np.issubdtype(images.dtype, np.floating)
-    if not images.ndim or images.shape[1:] != tuple(input_shape) or not (is_float or images.dtype == np.uint8):
+    expected = f"expected {pixel_rule.EXPECTED} of shape [n, {', '.join(map(str, input_shape))}]"
+    if not images.ndim or images.shape[1:] != tuple(input_shape):
         raise UserError(f"images are {images.dtype} of shape {list(images.shape)}, {expected}, or a list of file names")
     if not len(images):
         raise UserError(f"got no images, {expected}")
-    if is_float and not (images.min() >= 0 and images.max() <= 1):
-        raise UserError(f"the images have values from {images.min():g} to {images.max():g}, {expected}")
-    return images.astype(np.float32) if is_float else images
+    pixel_rule.check(images)
+    return images if images.dtype == np.uint8 else images.astype(np.float32)
 
 
 def pixels(images: np.ndarray) -> tf.Tensor:
-    """float32 [n, H, W, C] from 0 to 1, of what `read_images` returns. Divided as `ImageTasks` does it."""
-    values = images.astype(np.float32)
-    return tf.constant(values / np.float32(255) if images.dtype == np.uint8 else values)
+    """float32 [n, H, W, C] from 0 to 1, of what `read_images` returns; as `ImageTasks` has them."""
+    return tf.constant(pixel_rule.scaled(images))
 
 
 def read_labels(labels: Any, num_images: int, num_classes: int | None) -> tuple[list, tuple]:
@@ -83,7 +81,7 @@ def read_labels(labels: Any, num_images: int, num_classes: int | None) -> tuple[
 def read_folder(folder: str | os.PathLike, num_classes: int | None) -> LabelledFolder:
     """The LabelledFolder of class folders with labelled images in them, and loose images beside them.
 
-    Hidden files and files that are not images are passed over.
+    Hidden files are passed over, and those that aren't read as images, which are counted on stderr.
     num_classes: how many class folders there must be; None: any number from 2.
     UserError for a folder laid out otherwise.
     """
@@ -92,7 +90,7 @@ def read_folder(folder: str | os.PathLike, num_classes: int | None) -> LabelledF
     expected = f"expected {number} folders <class>/<image>, and the images to classify beside them"
     if not folder.is_dir():
         raise UserError(f"{folder} is {'a file' if folder.exists() else 'not there'}; {expected}")
-    classes, loose = list_folder(folder)
+    classes, loose, others = list_folder(folder)
     if not _right_number(len(classes), num_classes):
         number = f"{len(classes) or 'no'} class folder{'s' if len(classes) != 1 else ''}"
         raise UserError(f"{folder} holds {number}; {expected}")
@@ -100,11 +98,13 @@ def read_folder(folder: str | os.PathLike, num_classes: int | None) -> LabelledF
         raise UserError(f"{folder} holds no images beside its class folders; {expected}")
     labels, labelled = [], []
     for entry in classes:
-        images = list_folder(entry.path)[1]
+        _, images, more = list_folder(entry.path)
+        others += more
         if not images:
             raise UserError(f"{entry.path} holds no images; {expected}")
         labels += [entry.name] * len(images)
         labelled += [Path(image.path) for image in images]
+    say_skipped(folder, len(labelled) + len(loose), others)
     return LabelledFolder(labels, labelled, [Path(image.path) for image in loose])
 
 

@@ -59,6 +59,7 @@ def read(path: str | os.PathLike) -> Stored:
         raise UserError(f"{path} is not an adapted classifier, expected a file that `save` wrote") from error
     if old:
         arrays = {name.replace("weights/", "state/"): array[None] for name, array in arrays.items()}
+    files.check_finite(path, {"support": support, **arrays})
     settings = Settings.from_dict(about.pop("config" if old else "settings", {}), path)
     return Stored(settings, about, support, arrays)
 

@@ -44,6 +44,24 @@ def test_hidden_files_and_files_that_are_no_images_are_passed_over(tmp_path):
     assert names(list_classes(tmp_path)) == {"a": ["1.png"]}
 
 
+def test_files_that_are_not_read_are_counted_by_their_kind_once(tmp_path, capsys):
+    write(tmp_path, "a/1.png", "b/2.png", "b/3.JPG")
+    for name in ("a/1.heic", "b/2.HEIC", "b/1.heic", "notes.txt", "b/Makefile", "b/.hidden"):
+        (tmp_path / name).touch()
+    list_classes(tmp_path)
+    said = f"{tmp_path}: 5 of 8 files are not read as images: 3 .heic, 1 .txt, 1 without an ending\n"
+    assert capsys.readouterr().err == said
+    list_classes(tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_where_every_file_is_an_image_nothing_is_said(tmp_path, capsys):
+    write(tmp_path, "a/1.png", "a/2.avif", "b/2.jp2")
+    (tmp_path / "b" / ".3.txt").touch()
+    list_classes(tmp_path)
+    assert capsys.readouterr().err == ""
+
+
 def test_loose_images_are_counted_and_the_first_named(tmp_path):
     write(tmp_path, "a/1.png", "y.png", "x.png")
     text = f"2 images lie loose in {tmp_path}, the first x.png; expected {tmp_path}/<class>/<image>"

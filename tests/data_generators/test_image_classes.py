@@ -70,6 +70,44 @@ def test_pixels_are_the_bytes_divided_by_255():
     np.testing.assert_array_equal(support.ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
 
 
+def of(images):
+    return ImageTasks({"train": stack_classes([images, images], ["a", "b"])}, 2, rotate=False)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_from_0_to_1_are_left_as_they_are(dtype):
+    images = np.linspace(0, 1, 2 * 4).reshape(2, 2, 2, 1).astype(dtype)
+    episode = of(images).sample("train", 0, 0, 1, 2, 0)
+    assert episode.support_x.dtype == np.float32
+    assert sorted(episode.support_x.ravel()) == sorted([*images.astype(np.float32).ravel()] * 2)
+    assert of(images).batch("train", 0, 0, 4).x.max() == 1
+
+
+REFUSED = {
+    "floats to 255": (np.full((2, 2, 2, 1), 255.0), "have values from 255 to 255"),
+    "negative floats": (np.full((2, 2, 2, 1), -0.5), "have values from -0.5 to -0.5"),
+    "not a number": (np.full((2, 2, 2, 1), np.nan), "have values from nan to nan"),
+    "16 bits": (np.full((2, 2, 2, 1), 65535, np.uint16), "are uint16"),
+    "integers": (np.full((2, 2, 2, 1), 255), "are int64"),
+    "bits": (np.full((2, 2, 2, 1), True), "are bool"),
+    "bytes of 0 and 1": (np.eye(2, dtype=np.uint8).reshape(1, 2, 2, 1), "are uint8 of 0 and 1 alone, which is black;"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_pixels_of_another_range_are_refused(what):
+    images, message = REFUSED[what]
+    with pytest.raises(
+        UserError, match=f"^the images of the train split {message}.* expected uint8 .0 to 255. or float"
+    ):
+        of(images)
+
+
+def test_dark_images_are_no_error():
+    of(np.zeros((2, 2, 2, 1), np.uint8))
+    of(np.full((2, 2, 2, 1), 2, np.uint8))
+
+
 def test_labels_are_one_hot_and_lie_class_by_class():
     episode = tasks().sample("train", 0, 0, 50, num_shots=2, num_queries=3)
     for y, count in ((episode.support_y, 2), (episode.query_y, 3)):

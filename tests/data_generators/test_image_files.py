@@ -99,6 +99,45 @@ def test_16_bit_grey_is_scaled_to_8_bits(form):
     assert read(Image.fromarray(wide), 1, form)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+def test_deeper_grey_that_uses_its_range_is_scaled_to_8_bits():
+    """32-bit integers that hold 16 bits."""
+    wide = Image.fromarray(np.array([[0, 257, 128 * 257, 65535]], np.int32))
+    assert read(wide, 1, "TIFF")[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_16_bit_black_is_black():
+    assert not read(Image.fromarray(np.zeros((2, 2), np.uint16)), 1).any()
+
+
+@pytest.mark.parametrize(
+    "dtype, form, largest", [("uint16", "PNG", 4095), ("int32", "TIFF", 255), ("uint16", "PNG", 1)]
+)
+def test_grey_whose_range_cannot_be_told_is_refused(tmp_path, dtype, form, largest):
+    """12 bits in a file of 16, 8 bits in one of 32: as they stand they would be nearly black."""
+    Image.fromarray(np.array([[0, largest]], dtype)).save(tmp_path / "a.img", form)
+    text = refused(tmp_path / "a.img")
+    assert (
+        f"(grey values up to {largest} where white is 65535: whether that is dark, or of fewer bits, can't be" in text
+    )
+
+
+def test_16_bits_that_are_brighter_than_12_are_read():
+    assert read(Image.fromarray(np.array([[0, 4112]], np.uint16)), 1)[0, :, 0].tolist() == [0, 16]
+
+
+@pytest.mark.parametrize("form", ["AVIF", "JPEG2000"])
+def test_newer_formats_are_read(form):
+    image = Image.new("RGB", (16, 16), (200, 100, 50))
+    assert np.abs(read(image, form=form).astype(int) - [200, 100, 50]).max() < 8
+    assert is_image_name("a.avif") and is_image_name("a.jp2")
+
+
+def test_a_format_that_would_start_another_program_is_not_opened(tmp_path):
+    """Encapsulated PostScript would be Ghostscript's."""
+    Image.new("L", (4, 4)).save(tmp_path / "a.png", "EPS")
+    assert "cannot identify image file" in refused(tmp_path / "a.png")
+
+
 def test_a_cmyk_jpeg_comes_out_in_colour():
     image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
     assert np.abs(read(image, form="JPEG").astype(int) - [255, 0, 0]).max() < 8

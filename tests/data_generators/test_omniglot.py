@@ -52,8 +52,10 @@ def extract(folder, target):
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path, monkeypatch):
-    """No test finds data or a cache that it did not put there."""
+def nowhere(request, tmp_path, monkeypatch):
+    """No test finds data or a cache that it did not put there; only the real Omniglot must have 20 drawings."""
+    if "real_zips" not in request.fixturenames:
+        monkeypatch.setattr(omniglot, "DRAWINGS", 2)
     monkeypatch.delenv("MAML_DATA", raising=False)
     monkeypatch.setenv("MAML_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -90,7 +92,9 @@ def resized(tree, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def loaded(zips, tmp_path_factory):
-    return omniglot.load(zips, tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(omniglot, "DRAWINGS", 2)
+        return omniglot.load(zips, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
@@ -267,7 +271,8 @@ def first_image(classes, name):
     return classes.images[classes.offsets[classes.names.index(name)]]
 
 
-def test_changed_zips_are_read_again(drawings, tmp_path):
+def test_changed_zips_are_read_again(drawings, tmp_path, monkeypatch):
+    monkeypatch.setattr(omniglot, "DRAWINGS", 1)
     name = omniglot.SPLIT["train"][0]
     few = {character: bits[:1] for character, bits in drawings.items()}
     write_zips(tmp_path, few)
@@ -370,6 +375,53 @@ def test_a_damaged_image_in_a_zip_is_named_with_its_zip(tmp_path):
     data[100] ^= 255  # inside the member, so the zip's own checksum no longer fits
     (tmp_path / "images_background.zip").write_bytes(data)
     assert message(tmp_path).startswith(f"{tmp_path / 'images_background.zip' / member} can't be read as an image")
+
+
+def add(zips, folder, *names):
+    """A copy of the zips with more drawings in the first of them."""
+    shutil.copytree(zips, folder)
+    with zipfile.ZipFile(folder / "images_background.zip", "a") as archive:
+        for name in names:
+            archive.writestr(name, png(np.ones((105, 105), bool)))
+    return folder
+
+
+def test_characters_of_too_few_drawings_are_counted_and_the_first_named(drawings, tmp_path):
+    few = omniglot.CHARACTERS[5:8]
+    write_zips(tmp_path, {name: bits[: 1 if name in few else 2] for name, bits in drawings.items()})
+    said = f"has 1 drawings of {few[0]}; 3 of its 1,623 characters have not the 2 of Omniglot; expected "
+    assert said in message(tmp_path)
+    assert said in message(tmp_path)  # what is in the cache by now is no better
+
+
+def test_a_drawing_too_many_is_refused(zips, tmp_path):
+    name = omniglot.CHARACTERS[0]
+    text = message(add(zips, tmp_path / "more", f"images_background/{name}/9999_01.png"))
+    assert f"has 3 drawings of {name}; 1 of its 1,623 characters have not the 2 of Omniglot" in text
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_drawing_that_is_in_a_zip_twice_is_refused(zips, tmp_path):
+    with zipfile.ZipFile(zips / "images_background.zip") as archive:
+        first = archive.namelist()[0]
+    folder = add(zips, tmp_path / "twice", first)
+    assert message(folder).startswith(
+        f"{folder / 'images_background.zip'} has 1 members more than once, the first {first!r}"
+    )
+
+
+def test_a_drawing_that_leads_out_of_the_zip_is_refused(zips, tmp_path):
+    folder = add(zips, tmp_path / "out", "../../x.png", "/etc/x/y.png")
+    assert message(folder).startswith(
+        f"{folder / 'images_background.zip'} has 2 members outside of itself, the first '../../x.png'"
+    )
+
+
+def test_drawings_of_no_character_of_omniglots_are_refused(zips, tmp_path):
+    folder = add(zips, tmp_path / "more", "images_background/Klingon/character01/1.png")
+    assert "has drawings of 1 characters that are not Omniglot's, the first Klingon/character01; expected" in message(
+        folder
+    )
 
 
 def test_a_zip_cut_short_is_named(zips, tmp_path):

@@ -120,6 +120,17 @@ def test_a_normalisation_that_is_not_expected_is_an_error(tmp_path, norm, there)
 # Weights that don't fit
 
 
+@pytest.mark.parametrize(
+    "value, what", [(np.nan, "is not finite in 1 of 1 entries"), ("a", "holds text or other things")]
+)
+def test_what_is_not_a_finite_number_is_an_error(tmp_path, value, what):
+    net = NETWORKS["sinusoid"]
+    names = ["model/Variable", *(f"model/Variable_{i}" for i in range(1, 6))]
+    values = [*list(weights_of(net).values())[:5], tf.fill([1], value)]
+    tf.raw_ops.SaveV2(prefix=str(tmp_path / "m"), tensor_names=names, shape_and_slices=[""] * 6, tensors=values)
+    assert read_error(tmp_path / "m", net).endswith(f"model/Variable_5 {what}, expected finite numbers")
+
+
 def test_another_shape_is_shown_with_the_one_expected(tmp_path):
     line = read_error(saved(tmp_path), networks.conv_net((16, 16, 2), 4, 5))
     assert line.startswith("model/conv1 is [3, 3, 2, 3] in the checkpoint ")

@@ -221,6 +221,19 @@ def test_damaged_or_missing_weights_are_named(weights, how):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.array([1, np.nan, np.inf], np.float32), "b1 is not finite in 2 of 3 entries, expected finite numbers"),
+        (np.array(["1", "2"]), "b1 holds text or other things, expected finite numbers"),
+    ],
+)
+def test_weights_that_are_not_finite_numbers_are_refused(tmp_path, array, message):
+    files.write_weights(tmp_path / "weights.npz", {"b1": array}, ABOUT)
+    with pytest.raises(UserError, match=f"weights.npz: {message}$"):
+        files.read_weights(tmp_path / "weights.npz")
+
+
 def test_one_flipped_bit_is_noticed(weights):
     content = bytearray(weights.read_bytes())
     content[content.find(THETA["conv1"].tobytes()) + 5] ^= 1

@@ -179,6 +179,9 @@ DAMAGES = {
     "a weight missing": lambda path: rewrite(path, **{"state/w5": None}),
     "a weight of another shape": lambda path: rewrite(path, **{"state/w5": np.zeros((1, 4, 4), np.float32)}),
     "a weight of another type": lambda path: rewrite(path, **{"state/b5": np.zeros((1, 3))}),
+    "a weight that isn't finite": lambda path: rewrite(path, **{"state/b5": np.full((1, 3), np.nan, np.float32)}),
+    "text for a weight": lambda path: rewrite(path, **{"state/b5": np.array([["a", "b", "c"]])}),
+    "images that aren't finite": lambda path: rewrite(path, support=np.full((6, 16, 16, 3), np.inf, np.float32)),
     "images of another shape": lambda path: rewrite(path, support=np.zeros((6, 8, 8, 3), np.uint8)),
 }
 
