@@ -4,6 +4,7 @@ import math
 import pathlib
 import random
 import re
+import unicodedata
 
 from data_generators.class_folders import check_distinct, list_classes, list_folder, prepare
 from data_generators.errors import UserError
@@ -37,9 +38,12 @@ def load(data_path, cache_dir=None, image_size=84, channels=3, split=(0.64, 0.16
 
 
 def dataset_name(data_path):
-    """What results on this data are filed under: "folder_" and the folder's own name in small letters, digits and _."""
-    name = pathlib.Path(data_path).expanduser().resolve().name
-    return PREFIX + (re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "images")
+    """What results on this data are filed under: "folder_" and the folder's own name in small letters, digits and _.
+
+    Letters of all alphabets, in Unicode's composed form, whichever form the file system has.
+    """
+    name = unicodedata.normalize("NFC", pathlib.Path(data_path).expanduser().resolve().name)
+    return PREFIX + (re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "images")
 
 
 def _split_folders(folder, found):

@@ -14,7 +14,10 @@ TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
 
 
 class Adaptation(NamedTuple):
-    """loss and metric of every task after every step: float64 [tasks, steps + 1]; metric: None where there is none."""
+    """loss and metric of every task after every step: float64 [tasks, steps + 1]; metric: None where there is none.
+
+    Where the loss is NaN, so is the metric: the largest of outputs that are no numbers is no answer.
+    """
 
     loss: np.ndarray
     metric: np.ndarray | None
@@ -64,6 +67,7 @@ class Evaluator:
         num_steps = num_steps if self.method.step else 0
         batches = [self._learn(weights, episode, num_steps, inner_lr) for episode in _batches(tasks)]
         losses, metrics = (np.concatenate(part) for part in zip(*batches))
+        metrics[np.isnan(losses)] = np.nan
         return Adaptation(losses, None if self.problem.metric is None else metrics)
 
     def _learn(self, weights, episode, num_steps, inner_lr):

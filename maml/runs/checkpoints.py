@@ -16,9 +16,16 @@ import numpy as np
 import tensorflow as tf
 
 from data_generators.errors import UserError
+from maml.runs import files
 
 KEEP = 10  # the newest ones, as the authors' Saver(max_to_keep=10); the best one is kept besides
+SETTINGS, TABLE = "settings.json", "table.json"  # in a checkpoint's folder
 _NAME = re.compile(r"iteration_(\d{8})")
+
+
+def newest_settings(folder) -> Path | None:
+    """The settings in the newest checkpoint in a folder of them; None where there is none that has them."""
+    return max(Path(folder).glob(f"iteration_*/{SETTINGS}"), default=None)
 
 
 class Best(NamedTuple):
@@ -62,9 +69,10 @@ class Checkpoints:
             return []
         return sorted(int(m[1]) for m in map(_NAME.fullmatch, os.listdir(self.folder)) if m)
 
-    def save(self, iteration, keep=None):
+    def save(self, iteration, keep=None, table=None):
         """Writes the checkpoint of `iteration`; then drops all but the KEEP newest and iteration `keep`.
 
+        table: of metrics.csv, what `files.seal_table` says.
         Raises OSError where it can't be written, on a full disk for example; those that are there stay.
         """
         target = self._path(iteration)
@@ -76,7 +84,9 @@ class Checkpoints:
         except tf.errors.OpError as error:
             reason = error.message.rpartition("; ")[2].split(" [")[0]
             raise OSError(f"checkpoint {unfinished} can't be written: {reason}") from error
-        (unfinished / "settings.json").write_text(json.dumps(self.settings, indent=2, sort_keys=True) + "\n")
+        for name, record in ((SETTINGS, self.settings), (TABLE, table)):
+            if record is not None:
+                (unfinished / name).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
         for file in unfinished.iterdir():
             _sync(file)
         shutil.rmtree(target, ignore_errors=True)
@@ -84,6 +94,11 @@ class Checkpoints:
         _sync(self.folder)
         for old in set(self.iterations()[:-KEEP]) - {keep}:
             shutil.rmtree(self._path(old))
+
+    def table(self, iteration) -> dict | None:
+        """What was said of metrics.csv when this checkpoint was saved; None where nothing was."""
+        path = self._path(iteration) / TABLE
+        return files.read_json(path) if path.exists() else None
 
     def restore(self, iteration):
         """Sets the state to what it was then. Raises UserError where that checkpoint is missing or damaged."""

@@ -122,6 +122,29 @@ def truncate_table(path: str | Path, last: int, key: str = "iteration") -> None:
         write_bytes(path, kept)
 
 
+def seal_table(path: str | Path) -> dict:
+    """Has a table on disk for good, and returns what `check_sealed` holds it against: its rows, and a checksum."""
+    path = Path(path)
+    if path.exists():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+    return _seal(path)
+
+
+def check_sealed(path: str | Path, seal: dict) -> str | None:
+    """A line about what was done to a table since it was sealed; None where its numbers are the same."""
+    now = _seal(Path(path))
+    if now["rows"] != seal["rows"]:
+        return f"{path} has {now['rows']:,} rows, and had {seal['rows']:,} when this checkpoint was saved"
+    return None if now == seal else f"{path} has other numbers in it than when this checkpoint was saved"
+
+
+def _seal(path):
+    rows = read_table(path) if path.exists() and path.stat().st_size else []
+    numbers = [sorted((name, value) for name, value in row.items() if value is not None) for row in rows]
+    return {"rows": len(rows), "crc32": zlib.crc32(repr(numbers).encode())}
+
+
 def read_table(path: str | Path) -> list[dict]:
     """The rows, as dicts of int, float, or None for a blank. UserError naming the file if missing or damaged."""
     text = read_text(path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from data_generators.errors import UserError
 from maml.runs import files
+from maml.runs.checkpoints import newest_settings
 from maml.runs.run import check_trainable
 
 DATA_SETTLES = ("train_classes",)  # settings that nobody asks for: read off the data when the run is made
@@ -30,13 +31,16 @@ def settle(kind, settings, given: dict, logdir: str | Path, train: bool, resume:
         return settings, folder
     if train:
         check_trainable(folder)
-    path = folder / "config.json"
-    if not path.exists():
+    path = _record_in(folder)
+    if path is None:
         if not train:
             expected = f"leave out --train=False to train, or give its --logdir; {OTHERWISE}"
             raise UserError(f"no run in {folder}: nothing to test; {expected}")
         return settings, folder
     recorded = kind.from_dict(files.read_json(path), path)
+    if in_checkpoint := newest_settings(folder / "checkpoints"):
+        trained = kind.from_dict(files.read_json(in_checkpoint), in_checkpoint)
+        recorded.check_same(trained, in_checkpoint.parent, f"those of {path}, which were changed since")
     if train:
         there = recorded.to_dict()
         settings = _with(kind, settings, {name: there[name] for name in DATA_SETTLES if name in there})
@@ -45,6 +49,15 @@ def settle(kind, settings, given: dict, logdir: str | Path, train: bool, resume:
     ours = settings.to_dict()
     _check_asked(kind, ours, given, recorded, folder)
     return _with(kind, recorded, {name: ours[name] for name in OF_THE_MACHINE if name in ours}), folder
+
+
+def _record_in(folder):
+    """The file that says with which settings a folder's run is trained; None where there is no run.
+
+    It is config.json, or where that is lost, what the newest checkpoint has.
+    """
+    path = folder / "config.json"
+    return path if path.exists() else newest_settings(folder / "checkpoints")
 
 
 def _check_asked(kind, ours, given, recorded, folder):

@@ -100,6 +100,7 @@ class Run:
         files.write_json(self.folder / "config.json", self.settings.to_dict())
         files.rename_columns(self.folder / "metrics.csv", self.learner.old_columns)
         files.truncate_table(self.folder / "metrics.csv", self.iteration)
+        self._check_table()
         self._columns = files.read_columns(self.folder / "metrics.csv") or self.learner.columns
         self._since = time.monotonic()
         self.learner.begin(self.folder)
@@ -111,6 +112,21 @@ class Run:
             raise UserError(
                 f"{self.folder} is trained to iteration {self.iteration} already, expected no more than the "
                 f"{self.settings.total_iterations} asked for; --train=False --test_iter=… tests an earlier checkpoint"
+            )
+
+    def _check_table(self):
+        """A line on stderr where rows of metrics.csv were lost or changed since the checkpoint."""
+        table = self.checkpoints.table(self.iteration) if self.iteration in self.checkpoints.iterations() else None
+        if table and (said := files.check_sealed(self.folder / "metrics.csv", table)):
+            print(f"{said} (iteration {self.iteration}); the weights are right, figures lack it", file=sys.stderr)
+
+    def _check_there(self):
+        """UserError where the folder is gone: what is written from now on would be half a run."""
+        missing = [name for name in ("config.json", "checkpoints") if not (self.folder / name).exists()]
+        if missing:
+            raise UserError(
+                f"{self.folder} has lost {' and '.join(missing)} while the run trained (iteration {self.iteration}); "
+                "expected a folder that nobody moves or clears"
             )
 
     def _failed(self, failure):
@@ -125,6 +141,7 @@ class Run:
 
     def _record(self, row):
         """A row of metrics.csv for this iteration, and TensorBoard's scalars; before the checkpoint, if any."""
+        self._check_there()
         path = self.folder / "metrics.csv"
         if new := [name for name in row if name not in self._columns]:
             self._columns = (*self._columns, *new)
@@ -139,11 +156,13 @@ class Run:
             self._writer.flush()
 
     def _save(self):
-        """A checkpoint of this iteration."""
+        """A checkpoint of this iteration, once its rows of metrics.csv are on disk."""
+        self._check_there()
         now = time.monotonic()
         self.state.seconds.assign_add(now - self._since)
         self._since = now
-        self.checkpoints.save(self.iteration, keep=int(self.state.best_iteration))
+        table = files.seal_table(self.folder / "metrics.csv")
+        self.checkpoints.save(self.iteration, int(self.state.best_iteration), table)
 
     # Restoring
 

@@ -199,7 +199,7 @@ class SupervisedLearner:
 
     def evaluate(self, protocol, folder):
         """The `Tested` of each K."""
-        seen.check_unseen(folder, self.tasks, protocol.split)
+        seen.check_same(folder, self.tasks, protocol.split)
         for shots in protocol.shots:
             self.tasks.check(protocol.split, shots, protocol.queries or shots)
             yield self.curves.tested(self.state.current_weights(), protocol, shots)

@@ -112,7 +112,8 @@ def test_the_second_start_reads_no_image(home, monkeypatch):
 def test_the_name_is_made_of_the_folders_own(home, tmp_path):
     assert image_folder.dataset_name(home) == "folder_my_photos"
     assert image_folder.dataset_name(f"{home}/") == "folder_my_photos"
-    assert image_folder.dataset_name(tmp_path / "写真") == "folder_images"
+    names = {"写真": "写真", "Фото 2": "фото_2", "Größe": "größe", "Gro\u0308ße": "größe", "__+": "images"}
+    assert [image_folder.dataset_name(tmp_path / name) for name in names] == [f"folder_{n}" for n in names.values()]
 
 
 # The errors

@@ -84,6 +84,13 @@ def test_without_a_metric_there_is_none():
     assert evaluator(THETA, ONE_BY_ONE, 1).metric is None
 
 
+def test_a_task_that_diverges_has_no_accuracy(evaluator):
+    """The largest of NaNs is the first: 1 of 3 outputs would pass for right."""
+    got = evaluator(THETA, ONE_BY_ONE, STEPS, inner_lr=1e300)
+    assert np.isfinite(got.metric[:, 0]).all() and np.isnan(got.loss[:, -1]).all() and np.isnan(got.metric[:, -1]).all()
+    np.testing.assert_array_equal(np.isnan(got.metric), np.isnan(got.loss))
+
+
 def test_the_results_are_float64_for_float32_weights():
     theta = {name: tf.cast(w, tf.float32) for name, w in THETA.items()}
     tasks = [Episode(*(part.astype(np.float32) for part in task)) for task in ONE_BY_ONE]

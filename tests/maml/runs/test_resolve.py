@@ -79,6 +79,38 @@ def test_testing_takes_what_is_of_this_machine_from_the_command_line(logdir):
     assert (engine.tasks_per_chunk, engine.jit) == (7, False)
 
 
+def with_checkpoint(logdir, *, config=True, **given):
+    """The folder of a run of other settings, with a checkpoint that says so; config: and config.json too."""
+    settings = resolve("omniglot", update_lr=0.2, **given)
+    folder = files.run_folder(logdir, resolve("omniglot").name, 1)
+    for iteration, record in ((900, {}), (1000, settings.to_dict())):
+        files.write_json(folder / f"checkpoints/iteration_{iteration:08d}/settings.json", record)
+    if config:
+        files.write_json(folder / "config.json", settings.to_dict())
+    return folder
+
+
+def test_where_config_json_is_lost_the_newest_checkpoint_says_the_settings(tmp_path):
+    with_checkpoint(tmp_path, config=False)
+    with pytest.raises(UserError, match="update_lr=0.2 there and 0.4 here"):
+        settle(tmp_path)
+    assert settle(tmp_path, train=False)[0].own.inner_lr == 0.2
+
+
+def test_a_config_json_of_another_run_than_the_checkpoint_is_refused(tmp_path):
+    folder = with_checkpoint(tmp_path)
+    files.write_json(folder / "config.json", resolve("omniglot").to_dict())
+    for train in (True, False):
+        with pytest.raises(UserError, match="iteration_00001000 holds .* update_lr=0.2 there and 0.4 here; expected"):
+            settle(tmp_path, train)
+
+
+def test_a_checkpoint_of_a_shorter_training_is_no_other_run(tmp_path):
+    folder = with_checkpoint(tmp_path, metatrain_iterations=1000)
+    files.write_json(folder / "config.json", resolve("omniglot", update_lr=0.2, metatrain_iterations=2000).to_dict())
+    assert settle(tmp_path, train=False)[0].total_iterations == 2000
+
+
 def test_a_damaged_settings_file_is_named(logdir):
     path = logdir / "omniglot_5way_1shot" / "seed_1" / "config.json"
     path.write_text(path.read_text()[:50])

@@ -394,6 +394,93 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, kills):
     assert (tmp_path / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
 
 
+# What a folder lost
+
+
+def rows_changed(folder, change):
+    """The run of 20 iterations gone on with to 40, after a change of the lines of metrics.csv. Returns the lines."""
+    Run(Steps(20), folder, log=False).train()
+    path = folder / "metrics.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(lines) == 21
+    path.write_text("".join(change(lines)))
+    run = Run(Steps(40), folder, log=False)
+    assert run.train() and float(run.weights()["w"]) == 40
+    return path.read_text().splitlines()
+
+
+CHANGES = {
+    "cut": (lambda lines: lines[:15] + lines[18:], "has 17 rows, and had 20 when this checkpoint was saved"),
+    "cut at the end": (lambda lines: lines[:15], "has 14 rows, and had 20 when this checkpoint was saved"),
+    "doubled": (lambda lines: lines + lines[-1:], "has 21 rows, and had 20 when this checkpoint was saved"),
+    "changed": (lambda lines: [*lines[:9], "9,19\n", *lines[10:]], "has other numbers in it than when this checkpoint"),
+    "all gone": (lambda lines: [], "has 0 rows, and had 20 when this checkpoint was saved"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_rows_that_were_lost_or_changed_are_said(tmp_path, capsys, what):
+    change, said = CHANGES[what]
+    rows_changed(tmp_path, change)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "metrics.csv" in line]
+    assert line.startswith(f"{tmp_path / 'metrics.csv'} {said}") and "(iteration 20)" in line
+
+
+def test_rows_that_were_not_say_nothing(tmp_path, capsys):
+    lines = rows_changed(tmp_path, lambda lines: [*lines, "21,42\n", "22,4"])  # beyond the checkpoint; a torn one
+    assert lines[1:] == [f"{i},{2 * i}" for i in range(1, 41)]
+    assert "metrics.csv" not in capsys.readouterr().err
+
+
+def test_a_column_that_came_later_is_no_change(tmp_path, capsys):
+    Run(Steps(20), tmp_path, log=False).train()
+    files.add_columns(tmp_path / "metrics.csv", ["entropy"])
+    Run(Steps(30), tmp_path, log=False).train()
+    assert "metrics.csv" not in capsys.readouterr().err
+
+
+def test_checkpoints_without_a_word_of_the_table_are_gone_on_from(tmp_path, capsys):
+    """Those of older versions."""
+    Run(Steps(20), tmp_path, log=False).train()
+    for record in tmp_path.glob("checkpoints/*/table.json"):
+        record.unlink()
+    Run(Steps(30), tmp_path, log=False).train()
+    assert "metrics.csv" not in capsys.readouterr().err
+
+
+def test_rows_are_on_disk_before_their_checkpoint(tmp_path, monkeypatch):
+    calls, fsync, write = [], os.fsync, tf.train.Checkpoint.write
+
+    def synced(descriptor):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(tf.train.Checkpoint, "write", lambda *a: calls.append("checkpoint") or write(*a))
+    Run(Steps(10), tmp_path, log=False).train()
+    assert calls.index("metrics.csv") < calls.index("checkpoint")
+
+
+@pytest.mark.parametrize("at", [13, 10])
+@pytest.mark.parametrize("gone", ["", "checkpoints", "config.json"])
+def test_a_folder_that_vanishes_while_it_trains_is_an_error(tmp_path, gone, at):
+    """Between two checkpoints, and right before one. Nothing is written in its place."""
+    folder = tmp_path / "run"
+    run = Run(Steps(30), folder, log=False)
+    advance = run.learner.advance
+
+    def vanish():
+        if run.iteration == at - 1:
+            (folder / gone).rename(tmp_path / "elsewhere")
+        return advance()
+
+    run.learner.advance = vanish
+    missing = gone or "config.json and checkpoints"
+    with pytest.raises(UserError, match=f"run has lost {missing} while the run trained .iteration {at}.; expected"):
+        run.train()
+    assert not (folder / gone).exists()
+
+
 # Folders of older versions
 
 
