@@ -7,6 +7,7 @@ import statistics
 import numpy as np
 import tqdm
 
+from data_generators.errors import UserError
 from maml.runs import files
 from maml.runs.kind import Progress, Tested
 from rl import published
@@ -59,7 +60,10 @@ class PolicyLearner:
         """One meta-iteration."""
         sampled = self.meta.iteration
         metrics = self.meta.iterate()
-        reason = metrics.pop("reason")
+        reason, failure, spoilt = (metrics.pop(name) for name in ("reason", "failure", "spoilt"))
+        if failure:
+            failure = f"{failure} at iteration {sampled + 1}; a smaller --meta_lr or --update_lr may help"
+            return Progress(failure=failure, spoilt_since=sampled if spoilt else None)
         self._returns.append(metrics["post_return"])
         full = len(self._returns) == min(WINDOW, self.settings.total_iterations)
         return Progress(
@@ -100,7 +104,7 @@ class PolicyLearner:
     def evaluate(self, protocol, folder):
         """[Tested]: the adaptation curve on the test tasks, and the returns of each task behind it.
 
-        protocol: a Protocol. folder: not needed.
+        protocol: a Protocol. folder: not needed. UserError where all episodes of a task diverge.
         """
         tasks = self.meta.kind.published_tasks()[: protocol.tasks]
         returns, diverged, trajectories = [], 0, []
@@ -108,7 +112,12 @@ class PolicyLearner:
         bar = tqdm.tqdm(adaptation, "test", protocol.steps + 1, leave=False, unit="step")
         for step, (_, sampled) in enumerate(bar):
             returns.append(sampled.returns)
-            diverged += sampled.diverged
+            if lost := np.count_nonzero(np.isnan(sampled.returns)):
+                raise UserError(
+                    f"every simulation of {lost} of {len(tasks)} tasks diverged after {step} gradient steps, so that "
+                    "there is no return to quote; expected another checkpoint, or a smaller --update_lr"
+                )
+            diverged += int(sampled.diverged.sum())
             if self.settings.datasource == "point" and TRAJECTORY_TASK < len(tasks):
                 trajectories += _trajectories(step, tasks[TRAJECTORY_TASK], sampled)
         returns = np.stack(returns)

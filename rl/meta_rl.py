@@ -75,11 +75,13 @@ class MetaRL:
     def iterate(self):
         """The metrics of one meta-iteration (algorithm 3, lines 3 to 10), plain numbers but for a text.
 
-        "pre_return", "post_return": mean return over tasks of θ and of the adapted policies.
+        "pre_return", "post_return": mean return over tasks of θ and of the adapted policies; NaN where all episodes of
+            a task diverged.
         "loss_before", "loss": the surrogate before and after the outer step.
         "kl", "backtracks": of the outer step, and how often it was shortened.
         "accepted", "reason": whether the step was taken, and why not, a text.
-        "steps", "diverged": of environments that entered, and simulations that failed.
+        "failure", "spoilt": why the training can't go on, a text or "", and whether θ was at fault before this step.
+        "steps", "diverged": of environments that entered, and episodes whose simulation failed.
         "sampling_seconds", "learning_seconds": wall clock.
         """
         s, iteration, seconds = self.settings, self.iteration, Counter()
@@ -98,7 +100,10 @@ class MetaRL:
             outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]))
             accepted = bool(outcome.accepted)
         self.seconds = dict(seconds)
+        spoilt = bool(np.isnan(phases[0].returns).all())
         return {
+            "failure": _failure(spoilt, phases[-1], outcome),
+            "spoilt": spoilt,
             "pre_return": phases[0].returns.mean(),
             "post_return": phases[-1].returns.mean(),
             "loss_before": float(outcome.loss_before),
@@ -108,7 +113,7 @@ class MetaRL:
             "accepted": accepted,
             "reason": outcome.reason(s.max_kl),
             "steps": int(sum(t.mask.sum(dtype=np.float64) for t in phases)),
-            "diverged": sum(t.diverged for t in phases),
+            "diverged": int(sum(t.diverged.sum() for t in phases)),
             "sampling_seconds": seconds["sampling"],
             "learning_seconds": seconds.total() - seconds["sampling"],
         }
@@ -173,6 +178,15 @@ def _timed(seconds, part):
     start = time.monotonic()
     yield
     seconds[part] += time.monotonic() - start
+
+
+def _failure(spoilt, adapted, outcome):
+    """Why the training can't go on, or "". spoilt: θ's simulations all diverged. adapted: the last Trajectories."""
+    if spoilt or np.isnan(adapted.returns).all():
+        return f"every simulation diverged {'before' if spoilt else 'after'} adaptation"
+    if outcome.accepted and not np.isfinite([outcome.loss, outcome.kl]).all():
+        return "loss or KL is not finite after the outer step"
+    return ""
 
 
 def samples(trajectories):

@@ -43,7 +43,8 @@ class Progress(NamedTuple):
     row: of metrics.csv, {column: number} without "iteration"; None where none is due.
     score: the higher, the better the checkpoint of iteration `scored_at`, or of the iteration now where that is None.
     note: a line for the one who watches.
-    failure: why the run can't go on; nothing has changed then.
+    failure: why the run can't go on; nothing of this is to be saved then.
+    spoilt_since: with a failure, the iteration from which on the weights that were saved are no good; None: all are.
     """
 
     row: dict | None = None
@@ -51,6 +52,7 @@ class Progress(NamedTuple):
     scored_at: int | None = None
     note: str | None = None
     failure: str | None = None
+    spoilt_since: int | None = None
 
 
 class Tested(NamedTuple):

@@ -1,6 +1,7 @@
 """A run: a learner and its folder, with settings, metrics and checkpoints to go on from. The one training loop."""
 
 import itertools
+import math
 import signal
 import sys
 import time
@@ -72,7 +73,7 @@ class Run:
                 before = self.iteration
                 progress = learner.advance()
                 if progress.failure:
-                    raise self._failed(progress.failure)
+                    raise self._failed(progress)
                 if progress.note:
                     bar.write(progress.note, file=sys.stderr)
                 self._remember_best(progress)
@@ -129,10 +130,12 @@ class Run:
                 "expected a folder that nobody moves or clears"
             )
 
-    def _failed(self, failure):
-        good = max(self.checkpoints.iterations(), default=None)
-        last = f"the last good checkpoint is of iteration {good}" if good else "there is no checkpoint yet"
-        return UserError(f"{failure}; {last} in {self.checkpoints.folder}")
+    def _failed(self, progress):
+        since = math.inf if progress.spoilt_since is None else progress.spoilt_since
+        good = max((iteration for iteration in self.checkpoints.iterations() if iteration < since), default=None)
+        none = "there is no checkpoint yet" if progress.spoilt_since is None else "none before it was kept"
+        last = none if good is None else f"the last good checkpoint is of iteration {good}"
+        return UserError(f"{progress.failure}; {last} in {self.checkpoints.folder}")
 
     def _remember_best(self, progress):
         if progress.score is not None and progress.score > float(self.state.best_score):

@@ -58,6 +58,13 @@ class TaskEnv(gymnasium.Env):
         )
         return self._observation[0].copy(), float(reward[0]), bool(terminated[0]), False, self._info(len(diverged) > 0)
 
+    def __getstate__(self):
+        """For `copy.deepcopy` and pickle: all but the formulas, which are looked up again by their name."""
+        return {**self.__dict__, "kind": self.kind.name}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, kind=kinds.get(state["kind"]))
+
     def _info(self, diverged):
         return {"task": self._task[0].copy(), "diverged": diverged}
 
@@ -88,12 +95,25 @@ class RobotEnv(TaskEnv):
         self.metadata = {**self.metadata, "render_fps": round(1 / self.kind.dt)}
         self.model = self.kind.robot.load()
         self.data = mujoco.MjData(self.model)
+        self._renderer = _renderer(self.model) if render_mode == "rgb_array" else None
+        self._look_at_data()
+
+    def _look_at_data(self):
+        """Makes what belongs to `data` and can't be copied with it: live views, and MuJoCo's functions."""
         at_acceleration = self.kind.robot.stage == mujoco.mjtStage.mjSTAGE_ACC
         self._derive = mujoco.mj_forward if at_acceleration else mujoco.mj_step1
         fields = self.kind.robot.state._fields
-        self._state_now = self.kind.robot.state(*(getattr(self.data, field)[None] for field in fields))  # live views
+        self._state_now = self.kind.robot.state(*(getattr(self.data, field)[None] for field in fields))
         self._warnings = self.data.warning.number
-        self._renderer = _renderer(self.model) if render_mode == "rgb_array" else None
+
+    def __getstate__(self):
+        left = ("_derive", "_state_now", "_warnings", "_renderer")
+        return {name: value for name, value in super().__getstate__().items() if name not in left}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._renderer = _renderer(self.model) if self.render_mode == "rgb_array" else None
+        self._look_at_data()
 
     def _start(self):
         mujoco.mj_resetData(self.model, self.data)

@@ -32,12 +32,23 @@ class Trajectories(NamedTuple):
     mask: np.ndarray  # float32 [M, T], 1 for a step, 0 for padding
     means: np.ndarray  # float32 [M, T, A], of the policy at each step
     log_stds: np.ndarray  # float32 [M, A], of the policy
-    diverged: int  # episodes that ended because the simulation failed
+    diverged: np.ndarray  # bool [M, T], True at the last step of each episode that ended as the simulation failed
 
     @property
     def returns(self):
-        """[M]: undiscounted sum of rewards of an episode, mean over a task's episodes."""
-        return self.rewards.sum(1, dtype=np.float64) / self.ends.sum(1)
+        """[M]: undiscounted sum of rewards of an episode, mean over a task's episodes but those that diverged.
+
+        NaN where all of a task's did: what ends at once has a return near 0, which would be better than most.
+        """
+        if not np.any(self.diverged):
+            return self.rewards.sum(1, dtype=np.float64) / self.ends.sum(1)
+        counts = np.ones(self.ends.shape, bool)
+        diverges = np.zeros(len(counts), bool)
+        for t in reversed(range(counts.shape[1])):
+            diverges = np.where(self.ends[:, t], self.diverged[:, t], diverges)
+            counts[:, t] = ~diverges
+        with np.errstate(invalid="ignore"):
+            return np.where(counts, self.rewards, 0).sum(1, dtype=np.float64) / (self.ends & counts).sum(1)
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,6 @@ class Sampler:
         weights = {name: np.asarray(value) for name, value in weights.items()}
         size = self.kind.goals.size
         tasks = np.broadcast_to(np.reshape(tasks, [num_tasks, -1, size]), [*self._grid, size]).reshape(-1, size)
-        diverged = self.simulator.diverged
         lengths, log_stds = self._run(weights, tasks, key)
         longest = lengths.sum(1).max()
         padded = self.sampling.rollouts * self.horizon
@@ -111,8 +121,7 @@ class Sampler:
             padded += num_envs * self.horizon
         fields = {name: _gather(values, lengths, padded) for name, values in self._record.items()}
         mask = (np.arange(padded) < lengths.sum(1)[:, None]).astype(np.float32)
-        failed = self.simulator.diverged - diverged
-        return Trajectories(**fields, mask=mask, log_stds=log_stds.copy(), diverged=failed)
+        return Trajectories(**fields, mask=mask, log_stds=log_stds.copy())
 
     def _run(self, weights, tasks, key):
         """Fills the record. Returns (lengths [M, E]: how much of each environment's is whole episodes, log-stds)."""
@@ -140,6 +149,7 @@ class Sampler:
             done = terminated | truncated
             record["rewards"][:, :, t] = rewards.reshape(self._grid)
             record["ends"][:, :, t] = done.reshape(self._grid)
+            record["diverged"][:, :, t] = simulator.failed.reshape(self._grid)
             if done.any():
                 lengths = np.where(done.reshape(self._grid) & running, t + 1, lengths)
                 if self.sampling.until == "each":
@@ -155,9 +165,15 @@ class Sampler:
 
     def _new_record(self):
         """What each environment did at each lock-step, {name: [M, E, steps, ...]}."""
-        sizes = {"observations": [self.simulator.observations.shape[1]], "rewards": [], "times": [], "ends": []}
+        sizes = {
+            "observations": [self.simulator.observations.shape[1]],
+            "rewards": [],
+            "times": [],
+            "ends": [],
+            "diverged": [],
+        }
         sizes |= {"actions": [self.kind.action_size], "means": [self.kind.action_size]}
-        types = {"times": np.int32, "ends": bool}
+        types = {"times": np.int32, "ends": bool, "diverged": bool}
         grid = [*self._grid, self.limit]
         return {name: np.empty([*grid, *size], types.get(name, np.float32)) for name, size in sizes.items()}
 

@@ -32,6 +32,7 @@ class Simulator:
     kind: the Kind.
     tasks, observations: the current ones, [B, G] and [B, O].
     steps: int [B], since each one's reset.
+    failed: bool [B], where the simulation failed at the last step.
     diverged: how many episodes ended since construction because the simulation failed (`rl.envs.kind.outcome`).
     """
 
@@ -51,6 +52,7 @@ class Simulator:
         self.tasks = np.full([num_envs, self.kind.goals.size], np.nan)
         self.observations = np.full([num_envs, self.kind.observation_size + oracle * self.kind.goals.size], np.nan)
         self.steps = np.zeros(num_envs, np.int64)
+        self.failed = np.zeros(num_envs, bool)
         self._generators = [None] * num_envs
         robot = self.kind.robot
         self._physics = _Robots(robot, num_envs, num_threads or 0) if robot else _Points(num_envs)
@@ -96,6 +98,9 @@ class Simulator:
         self.observations, rewards, terminated, diverged = kinds.outcome(
             self.kind, self._physics.state, self.tasks, actions, self.observations, failed, self.oracle
         )
+        self.failed = np.zeros(self.num_envs, bool)
+        if len(diverged):
+            self.failed[diverged] = True
         self.diverged += len(diverged)
         self.steps += 1
         return self.observations, rewards, terminated, self.steps >= self.horizon

@@ -160,7 +160,8 @@ def test_ctrl_c_loses_nothing(monkeypatch, capsys):
         if stop:
             os.kill(os.getpid(), signal.SIGINT)
         return {"pre_return": -2.0, "post_return": -1.0, "kl": 0.0, "accepted": True, "reason": "", "steps": 1,
-                "diverged": 0, "sampling_seconds": 1.0, "learning_seconds": 1.0}  # fmt: skip
+                "diverged": 0, "sampling_seconds": 1.0, "learning_seconds": 1.0, "failure": "",
+                "spoilt": False}  # fmt: skip
 
     stop = True
     monkeypatch.setattr(MetaRL, "iterate", iterate)

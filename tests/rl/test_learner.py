@@ -45,6 +45,7 @@ def fake_iterate(self):
     return {
         "pre_return": -1.0, "post_return": post_return, "loss_before": 0.0, "loss": -1.0, "kl": 0.001, "backtracks": 0,
         "accepted": True, "reason": "", "steps": 48, "diverged": 0, "sampling_seconds": 1.0, "learning_seconds": 1.0,
+        "failure": "", "spoilt": False,
     }  # fmt: skip
 
 
@@ -137,6 +138,44 @@ def test_a_rejected_step_is_said(tmp_path, monkeypatch, capsys):
     make_run(tmp_path, iterations=1).train()
     assert "iteration 1: outer step rejected: KL 0.02 above 0.01" in capsys.readouterr().err
     assert rows(tmp_path)[0]["accepted"] == 0
+
+
+def test_a_step_that_ruins_the_policy_stops_the_training_and_is_not_saved(tmp_path):
+    """A step of Adam of 1e38: every action is NaN then. Episodes that end at once would return 0, the best of all."""
+    run = make_run(tmp_path, outer="adam", meta_lr=1e38)
+    with pytest.raises(UserError) as error:
+        run.train()
+    said = "loss or KL is not finite after the outer step at iteration 1; a smaller --meta_lr or --update_lr may help"
+    assert str(error.value) == f"{said}; the last good checkpoint is of iteration 0 in {tmp_path / 'checkpoints'}"
+    assert run.checkpoints.iterations() == [0] and not (tmp_path / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("spoilt, said", [(True, "of iteration 1 in"), (False, "of iteration 2 in")])
+def test_where_every_simulation_diverges_the_last_good_checkpoint_is_named(tmp_path, monkeypatch, spoilt, said):
+    """Iteration 3 samples by θ of checkpoint 2: that is no good where θ itself diverges."""
+
+    def iterate(self):
+        failed = {"failure": "every simulation diverged", "spoilt": spoilt} if self.iteration == 2 else {}
+        return fake_iterate(self) | failed
+
+    monkeypatch.setattr(MetaRL, "iterate", iterate)
+    with pytest.raises(UserError, match=f"^every simulation diverged at iteration 3; .* checkpoint is {said} "):
+        make_run(tmp_path).train()
+    assert [row["iteration"] for row in rows(tmp_path)] == [1, 2]
+
+
+def test_an_iteration_without_a_return_is_no_score(tmp_path, monkeypatch):
+    with_returns(monkeypatch, [-5.0, float("nan"), *[-10.0] * 11])
+    run = make_run(tmp_path, iterations=13)
+    run.train()
+    assert float(run.state.best_score) == -10.0 and run.restore(Best()) == "best" and run.iteration == 11
+
+
+def test_a_policy_that_diverges_has_no_test(tmp_path):
+    learner = PolicyLearner(resolve("point", metatrain_iterations=0, **FEW))
+    learner.state.weights["b1"].assign(np.nan * learner.state.weights["b1"])
+    with pytest.raises(UserError, match="every simulation of 2 of 2 tasks diverged after 0 gradient steps, so that"):
+        learner.evaluate(protocol_of(learner.settings, tasks=2), tmp_path)
 
 
 @pytest.mark.parametrize("diverged, text", [(0, ""), (2, ", 2 diverged")])

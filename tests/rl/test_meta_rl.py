@@ -88,6 +88,24 @@ def test_a_rejected_step_is_an_iteration_that_leaves_theta(monkeypatch):
     assert_same(weights_of(run), before)
 
 
+@pytest.mark.parametrize("what, spoilt", [("before", True), ("after", False)])
+def test_where_every_simulation_diverges_that_is_said(what, spoilt):
+    run = MetaRL(small())
+    if spoilt:
+        run.trainer.weights["b1"].assign(np.nan * run.trainer.weights["b1"])
+    else:
+        run._inner_step = lambda weights, samples, inner_lr: {n: np.nan * w for n, w in weights.items()}
+    metrics = run.iterate()
+    assert metrics["failure"] == f"every simulation diverged {what} adaptation" and metrics["spoilt"] == spoilt
+    assert np.isnan(metrics["post_return"]) and np.isnan(metrics["pre_return"]) == spoilt
+    assert metrics["diverged"] >= 2 * 3
+
+
+def test_where_nothing_goes_wrong_nothing_is_said():
+    metrics = MetaRL(small()).iterate()
+    assert (metrics["failure"], metrics["spoilt"], metrics["diverged"]) == ("", False, 0)
+
+
 def test_pretraining_takes_an_adam_step_on_the_loss_of_theta():
     """The first step of Adam is its step size, 0.001, against the sign of the gradient."""
     run = MetaRL(small("pretrained"))

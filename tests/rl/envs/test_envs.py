@@ -1,6 +1,8 @@
 """The gymnasium environments: their interface, tasks, horizon, divergence and rendering."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -92,6 +94,32 @@ def test_a_diverged_simulation_ends_the_episode_with_nothing_but_numbers(kind, t
     env.reset()
     *_, terminated, _, info = env.step(np.zeros(kind.action_size))
     assert not terminated and not info["diverged"]
+
+
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda env: pickle.loads(pickle.dumps(env))}
+
+
+@each_kind
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_copy_goes_on_as_the_original_and_by_itself(kind, how, wrapped):
+    env = gymnasium.make(kind.id, oracle=True)
+    env = env if wrapped else env.unwrapped
+    env.reset(seed=1)
+    actions = np.random.default_rng(0).uniform(-1, 1, (30, kind.action_size)).astype(np.float32)
+    for action in actions[:10]:
+        env.step(action)
+    copied = COPIES[how](env)
+
+    def rest(one):
+        steps = [one.step(action)[:2] for action in actions[10:]]
+        again, info = one.reset()
+        return [x for step in steps for x in step] + [again, info["task"], one.step(actions[0])[0]]
+
+    for got, expected in zip(rest(copied), rest(env), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    observations = rest(copied)[:-3:2]
+    assert (observations[0] != observations[-1]).any()
 
 
 @pytest.mark.parametrize("options", [{"goal": 1.0}, {"task": [1.0, 2.0]}])

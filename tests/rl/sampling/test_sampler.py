@@ -9,7 +9,7 @@ import rl.envs
 from data_generators.errors import UserError
 from maml import inner_loop
 from rl import policy as policies
-from rl.sampling.sampler import Sampler, Sampling
+from rl.sampling.sampler import Sampler, Sampling, Trajectories
 
 KEY = (1, 0, 0)
 
@@ -32,8 +32,35 @@ def sampled(name="point", num_tasks=3, rollouts=4, key=KEY, tasks=None, horizon=
 
 def same(a, b, m=slice(None)):
     for name, one, other in zip(a._fields, a, b):
-        if name != "diverged":
-            np.testing.assert_array_equal(one[m], other[m], err_msg=name)
+        np.testing.assert_array_equal(one[m], other[m], err_msg=name)
+
+
+def by_hand(**fields):
+    """Trajectories of which only the rewards and how episodes end count."""
+    rest = dict.fromkeys(set(Trajectories._fields) - fields.keys())
+    return Trajectories(**{name: np.array(values) for name, values in fields.items()}, **rest)
+
+
+def test_episodes_that_diverged_are_no_part_of_the_return():
+    """Task 0: episodes of −1 − 2 = −3, of −4 that diverged, and of −5, then padding; task 1: two that diverged."""
+    t = by_hand(
+        rewards=[[-1.0, -2.0, -4.0, 0.0, -5.0, 0.0], [-1.0, 0.0, -2.0, 0.0, 0.0, 0.0]],
+        ends=[[False, True, False, True, True, False], [False, True, False, True, False, False]],
+        diverged=[[False, False, False, True, False, False], [False, True, False, True, False, False]],
+    )
+    np.testing.assert_array_equal(t.returns, [(-3.0 - 5.0) / 2, np.nan])
+    none = t._replace(diverged=np.zeros_like(t.diverged))
+    np.testing.assert_array_equal(none.returns, [(-3.0 - 4.0 - 5.0) / 3, -1.5])
+
+
+def test_an_episode_that_diverges_is_marked_at_its_last_step():
+    kind = rl.envs.get("point")
+    _, weights = per_task_weights(kind, 3)
+    weights["b1"][1] = np.nan
+    t = sampled(weights=weights)
+    np.testing.assert_array_equal(t.diverged[1], t.ends[1])
+    assert t.ends[1].sum() >= 4 and not t.diverged[[0, 2]].any()
+    np.testing.assert_array_equal(np.isnan(t.returns), [False, True, False])
 
 
 @pytest.mark.parametrize("name, num_envs", [("point", 1), ("cheetah_vel", 2), ("ant_dir", 1)])
@@ -118,7 +145,7 @@ def test_other_tasks_change_nothing():
     same(a, b, m=0)
     assert (a.actions[1] != b.actions[1]).any()
     fewer = sampled("cheetah_vel", 2, tasks=tasks[:2], weights={n: w[:2] for n, w in weights.items()})
-    same(fewer, a._replace(**{n: v[:2] for n, v in a._asdict().items() if n != "diverged"}))
+    same(fewer, a._replace(**{n: v[:2] for n, v in a._asdict().items()}))
 
 
 def test_episodes_that_last_to_the_horizon_fill_the_steps_asked_for():
