@@ -34,7 +34,7 @@ def build(settings, problem):
     network = problem.network(problem.num_outputs)
     predict = _gradient.prediction(network.forward)
 
-    last = sorted(network.init(0).keys() - problem.embedding().init(0).keys())
+    last = _gradient.last_layer_names(problem)
     training_only = frozenset(TRAINING + name for name in last)
 
     def init(seed):
