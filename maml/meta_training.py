@@ -49,15 +49,19 @@ class Trainer(tf.Module):
     learning_rate: β, the outer step size: a number, or a schedule (see `optimizers`).
     optimizer: "adam" or "sgd".
     clip: each entry of the meta-gradient is cut to ±clip; None: not cut.
+    skip: an update that is not finite is left out and counted, `skipped`; the iteration goes on.
     """
 
-    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None):
+    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False):
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         super().__init__()
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.clip = clip
+        self.skip = skip
+        if skip:  # or checkpoints of trainings without it would lack the count
+            self.skipped = tf.Variable(0, dtype=tf.int64)
         self.weights = {name: tf.Variable(w) for name, w in weights.items()}
         moved = weights if optimizer == "adam" else {}
         self.first_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in moved.items()}
@@ -73,7 +77,7 @@ class Trainer(tf.Module):
         """A function: one update of θ on a batch of M tasks; returns metrics, scalar tensors.
 
         They are the means over the tasks of what the objective returns, and "finite": whether the loss and the whole
-        gradient were. Where they were not, nothing has changed.
+        gradient were. Where they were not, nothing has changed but, with `skip`, the iteration and the count.
         method: a Method.
         tasks_per_chunk, jit: as in `compiled_meta_gradient`. ValueError for jit and a method that XLA gets wrong.
         total: iterations of the whole training, by which the objective's progress is told; None: it is 0.
@@ -86,7 +90,7 @@ class Trainer(tf.Module):
         """As `compile`, for a list of batches in one call: an update on each, metrics of the last.
 
         For networks so small that calling a step costs more than computing it: the whole loop is one XLA function.
-        It ends at the first update that is not finite.
+        It ends at the first update that is not finite, unless such are left out.
         """
         update = self._update(method, tasks_per_chunk, jit, total, objective)
 
@@ -94,7 +98,7 @@ class Trainer(tf.Module):
         def loop(batches):
             metrics = update(tf.nest.map_structure(lambda t: t[0], batches))
             for i in tf.range(1, num_tasks(batches)):
-                if metrics["finite"]:
+                if metrics["finite"] or self.skip:
                     metrics = update(tf.nest.map_structure(lambda t, i=i: t[i], batches))
             return metrics
 
@@ -116,6 +120,9 @@ class Trainer(tf.Module):
                 self.optimizer_step(gradients)
                 for name, value in carried.items():
                     self.weights[name].assign(value)
+                self.iteration.assign_add(1)
+            elif self.skip:
+                self.skipped.assign_add(1)
                 self.iteration.assign_add(1)
             return {**metrics, "finite": finite}
 

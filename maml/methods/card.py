@@ -241,6 +241,7 @@ class Card(NamedTuple):
     told_the_task: its inputs carry what makes the task, where the data source can say it.
     step_sizes: candidates among which α is chosen on validation tasks, where the training doesn't settle it.
     tuning_tasks: on how many of these, at most; never more than are tested on.
+    by_progress: its objective changes in the course of the training, whose length is then settled.
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
     curve_title: what these are of.
     normalisation: the column that its own paper belongs to, TOGETHER or ALONE.
@@ -262,6 +263,7 @@ class Card(NamedTuple):
     told_the_task: bool = False
     step_sizes: tuple = ()
     tuning_tasks: int = 600
+    by_progress: bool = False
     curve: str = "query"
     curve_title: str = "query points, after adaptation"
     normalisation: str = TOGETHER

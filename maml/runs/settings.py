@@ -16,7 +16,7 @@ from maml.methods import card
 from maml.methods.card import Card, Published, Record, Task, keys, setting
 from maml.networks import NORMS
 
-SCHEDULES = ("constant", "linear", "halving")
+SCHEDULES = ("constant", "linear", "halving", "cosine")
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,17 @@ class Training(Record):
     meta_lr: float = setting(0.001, "β: step size of the outer loop", positive=True)
     optimizer: str = setting("adam", "optimiser of the outer loop", choices=OPTIMIZERS, added=True)
     schedule: str = setting(
-        "constant", "of β over the training; linear: to 0; halving: every --halve_every", choices=SCHEDULES, added=True
+        "constant",
+        "of β over the training; linear: to 0; halving: every --halve_every; cosine: to --final_lr",
+        choices=SCHEDULES,
+        added=True,
     )
     halve_every: int | None = setting(None, "meta-updates after which β is halved", at_least=1, added=True)
+    final_lr: float | None = setting(None, "β at the end of a cosine", positive=True, added=True)
     clip: float | None = setting(None, "cut each entry of the meta-gradient to ± this", positive=True)
+    skip_not_finite: bool = setting(
+        False, "leave out an update that is not finite, instead of stopping there", added=True
+    )
     seed: int = setting(1, "of the initial weights and the training tasks", at_least=0)
 
     def __post_init__(self):
@@ -63,6 +70,9 @@ class Training(Record):
         halving = self.schedule == "halving"
         expected = "a number with schedule=halving, or nothing"
         self.expect((self.halve_every is not None) == halving, "halve_every", expected)
+        cosine = self.schedule == "cosine"
+        expected = "a number with schedule=cosine, or nothing"
+        self.expect((self.final_lr is not None) == cosine, "final_lr", expected)
 
 
 @dataclass(frozen=True)
@@ -225,7 +235,7 @@ class Settings:
     def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
         free = card.free_keys(self.records) | set(self._lengths())
-        if self.training.schedule == "linear":  # to the end, which is therefore fixed
+        if self.training.schedule in ("linear", "cosine") or self.card.by_progress:  # to the end, which is fixed then
             free -= set(self._lengths())
         card.check_same(self.to_dict(), recorded.to_dict(), free, folder, expected)
 

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from data_generators import sources
 from data_generators.errors import UserError
 from maml import methods, optimizers
@@ -20,6 +22,7 @@ from maml.runs.settings import Settings, record_types, resolve, task_fractions
 METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_INTERVAL)
 CHECKPOINT_EVERY = 1000  # iterations between checkpoints and validations (authors' SAVE_INTERVAL)
 VALIDATION_TASKS = 600
+SKIPPED_IN_A_ROW = 100  # updates that were not finite and left out, after which there is no use in going on
 
 COLUMNS = (
     "iteration", "support_loss", "query_loss", "support_accuracy", "query_accuracy",
@@ -63,11 +66,14 @@ class SupervisedLearner:
         self.method = settings.card.build(settings.own, self.problem)
         training = settings.training
         theta = self.method.init(settings.seed)
-        self.state = Trainer(theta, learning_rate(settings), training.optimizer, training.clip)
+        self.state = Trainer(
+            theta, learning_rate(settings), training.optimizer, training.clip, training.skip_not_finite
+        )
         self.curves = Curves(settings, self.method, self.problem, tasks)
         self._episodes = None
         self._phases = ()
         self._validated = ""
+        self._skipped_in_a_row = 0
 
     @property
     def checkpoint_every(self) -> int:
@@ -109,22 +115,32 @@ class SupervisedLearner:
         phase = next(phase for phase in self._phases if before < phase.end)
         to_next_row = METRICS_EVERY - before % METRICS_EVERY
         count = min(settings.engine.iterations_per_call, to_next_row, phase.end - before)
+        skipped_before = self.skipped
         metrics = phase.update([phase.draw(step) for step in range(before, before + count)])
-        if not metrics.pop("finite"):
+        finite, skipped = metrics.pop("finite"), self.skipped - skipped_before
+        self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped == count else 0
+        if not finite and (not settings.training.skip_not_finite or self._skipped_in_a_row >= SKIPPED_IN_A_ROW):
             return Progress(failure=self._failure(metrics))
+        note = f"left out as not finite: {skipped} of {count} updates; {self.skipped} so far" if skipped else None
         at_checkpoint = self.iteration % CHECKPOINT_EVERY == 0 or self.iteration == settings.total_iterations
         if self.iteration % METRICS_EVERY and not at_checkpoint:
-            return Progress()
-        row = _row(metrics)
+            return Progress(note=note)
+        row = _row(metrics) | ({"skipped": self.skipped} if settings.training.skip_not_finite else {})
         if not at_checkpoint or self.problem.metric is None:
-            return Progress(row)
+            return Progress(row, note=note)
         row |= self._validate()
-        return Progress(row, score=row["val_accuracy_after"])
+        return Progress(row, score=row["val_accuracy_after"], note=note)
+
+    @property
+    def skipped(self) -> int:
+        """Updates that were left out so far, as they were not finite."""
+        return int(self.state.skipped) if self.settings.training.skip_not_finite else 0
 
     def _failure(self, metrics):
+        iteration = self.iteration + (not self.settings.training.skip_not_finite)  # which does not count it else
         smaller = "--meta_lr or --update_lr" if hasattr(self.settings.own, "inner_lr") else "--meta_lr"
         return (
-            f"the loss or the meta-gradient is not finite at iteration {self.iteration + 1} "
+            f"the loss or the meta-gradient is not finite at iteration {iteration} "
             f"(loss {float(metrics['loss']):.3g}); a smaller {smaller} may help"
         )
 
@@ -142,7 +158,7 @@ class SupervisedLearner:
         """'loss 1.6 → 0.2, accuracy 20 → 93 %, val 91.0 %': θ on the support sets → adapted on the query sets."""
         losses = [f"{row[name]:.3g}" for name in ("support_loss", "query_loss") if name in row]
         accuracies = [f"{100 * row[name]:.0f}" for name in ("support_accuracy", "query_accuracy") if name in row]
-        text = f"loss {' → '.join(losses or [format(row['loss'], '.3g')])}"
+        text = f"loss {' → '.join(losses or [format(row.get('loss', np.nan), '.3g')])}"
         return text + (f", accuracy {' → '.join(accuracies)} %" if accuracies else "") + self._validated
 
     def _make_phases(self):
@@ -212,13 +228,19 @@ def learning_rate(settings) -> float | Callable:
         return optimizers.linear(training.meta_lr, settings.total_iterations)
     if training.schedule == "halving":
         return optimizers.halving(training.meta_lr, training.halve_every)
+    if training.schedule == "cosine":
+        return optimizers.cosine(training.meta_lr, training.final_lr, settings.total_iterations)
     return training.meta_lr
 
 
 def _row(metrics):
-    """Of metrics.csv. What is minimised has a column of its own where the objective names no other loss."""
+    """Of metrics.csv. What is minimised has a column of its own where the objective names no other loss.
+
+    What isn't finite, of an update that was left out, has no value.
+    """
     named = {"support_loss", "query_loss"} & metrics.keys()
-    return {name: float(value) for name, value in metrics.items() if name != "loss" or not named}
+    row = {name: float(value) for name, value in metrics.items() if name != "loss" or not named}
+    return {name: value for name, value in row.items() if np.isfinite(value)}
 
 
 def _with_train_classes(settings, tasks):

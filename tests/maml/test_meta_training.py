@@ -438,6 +438,20 @@ def test_a_step_that_was_not_finite_leaves_no_trace_in_the_next():
     assert_weights(trained([bad, *EPISODES]), numpy_adam(EPISODES))
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_steps_that_are_not_finite_are_left_out_and_counted_where_that_is_asked_for(loop):
+    bad = EPISODES[1]._replace(query_y=np.full_like(EPISODES[1].query_y, np.nan))
+    trainer = Trainer(START, 0.01, skip=True)
+    batches = [EPISODES[0], bad, EPISODES[2]]
+    if loop:
+        trainer.compile_loop(PLANE, jit=False)(batches)
+    else:
+        step = compile_plane(trainer)
+        assert [bool(step(batch)["finite"]) for batch in batches] == [True, False, True]
+    assert_weights(trainer, numpy_adam([EPISODES[0], EPISODES[2]]))
+    assert (int(trainer.iteration), int(trainer.skipped)) == (3, 1)
+
+
 # What is carried, and training without queries
 
 

@@ -294,9 +294,10 @@ def test_a_published_result_stands_beside_a_run_of_its_settings(name, cell):
 
 
 def small_run(name, kind, folder):
-    """A Run of four iterations on tiny data."""
+    """A Run of four iterations on tiny data, with two inner steps where their number is a setting."""
     card = methods.get(name)
     given = {"jit": False, "iterations_per_call": 1}
+    given |= {"num_updates": 2} if "num_updates" in keys(card.Settings) else {}
     given["pretrain_iterations" if "metatrain_iterations" in card.unused else "metatrain_iterations"] = 4
     given |= {} if "num_tasks" in card.unused else {"meta_batch_size": 2}
     if kind == "regression":

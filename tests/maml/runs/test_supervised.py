@@ -145,12 +145,44 @@ def test_the_rows_of_pretraining_are_of_its_batches(pretrained):
         ({}, [0.001, 0.001, 0.001]),
         ({"schedule": "linear", "meta_lr": 1.0, "metatrain_iterations": 40}, [1.0, 0.75, 0.5]),
         ({"schedule": "halving", "meta_lr": 1.0, "halve_every": 10}, [1.0, 0.5, 0.25]),
+        ({"schedule": "cosine", "meta_lr": 1.0, "final_lr": 0.5, "metatrain_iterations": 20}, [1.0, 0.75, 0.5]),
     ],
 )
 def test_the_step_size_at_iterations_0_10_and_20(given, expected):
     rate = learning_rate(resolve("omniglot", **given))
     got = [rate(tf.constant(i, tf.int64)) if callable(rate) else rate for i in (0, 10, 20)]
     np.testing.assert_allclose(np.array(got, np.float64), expected)
+
+
+class SometimesNaN(SinusoidTasks):
+    """Whose training tasks of some steps have no finite answer."""
+
+    def __init__(self, bad):
+        super().__init__()
+        self.bad = bad
+
+    def sample(self, split, seed, step, *how):
+        episode = super().sample(split, seed, step, *how)
+        return episode._replace(query_y=episode.query_y * np.nan) if split == "train" and step in self.bad else episode
+
+
+def test_updates_that_are_not_finite_end_the_run_or_are_left_out_counted_and_said(tmp_path, capsys):
+    given = {"metatrain_iterations": 20, "iterations_per_call": 1}
+    with pytest.raises(UserError, match="not finite at iteration 4"):
+        trained(tmp_path / "ends", killed.sinusoid_settings(**given), SometimesNaN([3]))
+    settings = killed.sinusoid_settings(**given, skip_not_finite=True)
+    run = trained(tmp_path / "goes_on", settings, SometimesNaN([3, 9]))
+    rows = files.read_table(run.folder / "metrics.csv")
+    assert [row["skipped"] for row in rows] == [2, 2]
+    assert (rows[0]["query_loss"], run.iteration) == (None, 20) and rows[1]["query_loss"] is not None
+    assert "left out as not finite: 1 of 1 updates; 2 so far" in capsys.readouterr().err
+
+
+def test_a_run_in_which_nothing_is_finite_any_more_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervised, "SKIPPED_IN_A_ROW", 5)
+    settings = killed.sinusoid_settings(skip_not_finite=True, iterations_per_call=1)
+    with pytest.raises(UserError, match="not finite at iteration 8"):
+        trained(tmp_path, settings, SometimesNaN([1, *range(3, 60)]))
 
 
 def test_what_a_method_wants_of_its_episodes_is_drawn(tmp_path):
