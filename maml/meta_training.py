@@ -73,7 +73,7 @@ class Trainer(tf.Module):
         """θ as plain tensors."""
         return {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
 
-    def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None):
+    def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
         """A function: one update of θ on a batch of M tasks; returns metrics, scalar tensors.
 
         They are the means over the tasks of what the objective returns, and "finite": whether the loss and the whole
@@ -82,17 +82,18 @@ class Trainer(tf.Module):
         tasks_per_chunk, jit: as in `compiled_meta_gradient`. ValueError for jit and a method that XLA gets wrong.
         total: iterations of the whole training, by which the objective's progress is told; None: it is 0.
         objective: to be minimised instead of the method's own, as in a phase before it.
+        begin: the iteration at which the progress is 0.
         """
-        step = tf.function(self._update(method, tasks_per_chunk, jit, total, objective))
+        step = tf.function(self._update(method, tasks_per_chunk, jit, total, objective, begin))
         return lambda batch: step(tf.nest.map_structure(tf.convert_to_tensor, batch))
 
-    def compile_loop(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None):
+    def compile_loop(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
         """As `compile`, for a list of batches in one call: an update on each, metrics of the last.
 
         For networks so small that calling a step costs more than computing it: the whole loop is one XLA function.
         It ends at the first update that is not finite, unless such are left out.
         """
-        update = self._update(method, tasks_per_chunk, jit, total, objective)
+        update = self._update(method, tasks_per_chunk, jit, total, objective, begin)
 
         @tf.function(jit_compile=jit)
         def loop(batches):
@@ -104,7 +105,7 @@ class Trainer(tf.Module):
 
         return lambda batches: loop(tf.nest.map_structure(lambda *t: tf.convert_to_tensor(np.stack(t)), *batches))
 
-    def _update(self, method, tasks_per_chunk, jit, total, objective):
+    def _update(self, method, tasks_per_chunk, jit, total, objective, begin):
         if jit and not method.xla:
             raise ValueError(
                 "jit is True, but this network is made of kernels that XLA gets wrong (xla=False); expected jit=False"
@@ -112,7 +113,7 @@ class Trainer(tf.Module):
         mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit)
 
         def update(batch):
-            progress = 0.0 if total is None else tf.cast(self.iteration, tf.float32) / total
+            progress = 0.0 if total is None else tf.cast(self.iteration - begin, tf.float32) / (total - begin)
             metrics, gradients, carried = mean_gradient(self.current_weights(), batch, progress)
             everything = [metrics["loss"], *gradients.values(), *carried.values()]
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])

@@ -6,6 +6,7 @@ be switched off; with all of them off it is MAML.
 T inner steps in training, numbered from 0.
 """
 
+import math
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -60,8 +61,12 @@ def at_step(theta, names, number):
     return {**theta, **chosen}
 
 
-def build(settings, problem):
-    """The Method. Its state is each task's weights θ'_i, its copies of what there is for each step, and the count."""
+def build(settings, problem, epoch=math.inf):
+    """The Method. Its state is each task's weights θ'_i, its copies of what there is for each step, and the count.
+
+    epoch: the one whose objective it has.
+    """
+    first_order, multi_step = epoch < settings.first_order_epochs, epoch < settings.multi_step_epochs
     network, steps = problem.network(problem.num_outputs), settings.num_updates
     classify = prediction(network.forward)
 
@@ -85,7 +90,7 @@ def build(settings, problem):
         num_tasks = support_x.shape[0]
         return {**inner_loop.per_task(theta, num_tasks), TAKEN: tf.zeros([num_tasks], tf.int32)}
 
-    def step_of_order(first_order, state, support_x, support_y, inner_lr=None):
+    def step(state, support_x, support_y, inner_lr=None):
         now = at_step(state, names, state[TAKEN])
 
         def task_loss(weights):
@@ -98,39 +103,23 @@ def build(settings, problem):
         moved = {name: w for name, w in stepped.items() if is_adapted(name)}
         return {**state, **moved, TAKEN: state[TAKEN] + 1}
 
-    def step(state, support_x, support_y, inner_lr=None):
-        return step_of_order(False, state, support_x, support_y, inner_lr)
-
     def predict(state, x, reference=None):
         """By the normalisation of the step just taken; of the first before there was one ([A-code])."""
         return classify(at_step(state, names, state[TAKEN] - 1), x, reference)
 
-    def scored(theta, episode, first_order, epoch):
-        """The objective. epoch: its number, where the loss after each step counts; None: only the last one does."""
+    def objective(theta, episode, progress):
         trajectory = [start(theta, episode.support_x, episode.support_y)]
         for _ in range(steps):
-            trajectory.append(step_of_order(first_order, trajectory[-1], episode.support_x, episode.support_y))
+            trajectory.append(step(trajectory[-1], episode.support_x, episode.support_y))
         result = query_loss(problem, predict, trajectory[0], trajectory[-1], episode)
-        if epoch is None:
+        if not multi_step:
             return result
         shots = num_shots(episode.support_y)
         earlier = [predict(state, episode.query_x) for state in trajectory[1:-1]]
         losses = [*(problem.loss(outputs, episode.query_y, shots) for outputs in earlier), result["query_loss"]]
-        weights = step_weights(steps, tf.cast(epoch, losses[-1].dtype), settings.multi_step_epochs)
+        now = tf.cast(epoch_of(progress, settings.num_epochs), losses[-1].dtype)
+        weights = step_weights(steps, now, settings.multi_step_epochs)
         return {**result, "loss": tf.tensordot(weights, tf.stack(losses), 1)}
-
-    def objective(theta, episode, progress):
-        epoch = epoch_of(progress, settings.num_epochs)
-
-        def of_order(first_order):
-            return until(
-                settings.multi_step_epochs,
-                epoch,
-                lambda: scored(theta, episode, first_order, epoch),
-                lambda: scored(theta, episode, first_order, None),
-            )
-
-        return until(settings.first_order_epochs, epoch, lambda: of_order(True), lambda: of_order(False))
 
     return Method(init, start, step, predict, objective, network.for_xla)
 
@@ -151,9 +140,13 @@ def epoch_of(progress, num_epochs):
     return tf.floor(tf.cast(progress, tf.float32) * num_epochs + 1e-4)
 
 
-def until(end, epoch, early, late):
-    """early() before epoch `end`, late() from there on; only one of them is computed."""
-    return late() if end == 0 else tf.cond(epoch < end, early, late)
+def stages(settings, problem):
+    """The objectives of the epochs before the last stage: (the progress at which they end, objective) of each."""
+    ends = sorted({settings.first_order_epochs, settings.multi_step_epochs} - {0})
+    begins = [0, *ends]
+    return tuple(
+        (end / settings.num_epochs, build(settings, problem, begin).objective) for begin, end in zip(begins, ends)
+    )
 
 
 def preset(task: Task) -> dict:
@@ -208,7 +201,7 @@ CARD = Card(
     learns=("regression", "classification"),
     reading=reading,
     unused=maml.CARD.unused,
-    by_progress=True,
+    stages=stages,
     differs=(
         "The networks are MAML's: on Omniglot strided convolutions instead of max-pooling, ReLU instead of a leaky "
         "one, on miniImagenet 32 filters instead of 48. Omniglot's characters are MAML's 1,100, and are turned at test "

@@ -235,7 +235,7 @@ class Settings:
     def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
         free = card.free_keys(self.records) | set(self._lengths())
-        if self.training.schedule in ("linear", "cosine") or self.card.by_progress:  # to the end, which is fixed then
+        if self.training.schedule in ("linear", "cosine") or self.card.stages:  # by its length, which is fixed then
             free -= set(self._lengths())
         card.check_same(self.to_dict(), recorded.to_dict(), free, folder, expected)
 

@@ -1,6 +1,7 @@
 """Supervised few-shot learning: what a run of any method trains, validates and tests."""
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -162,24 +163,29 @@ class SupervisedLearner:
         return text + (f", accuracy {' → '.join(accuracies)} %" if accuracies else "") + self._validated
 
     def _make_phases(self):
-        """Pretraining, if there is any, then the method's own objective."""
+        """Pretraining, if there is any, then the method's stages, if it has any, and its own objective."""
         settings, first = self.settings, self.settings.training.pretrain_iterations
-        own = Phase(settings.total_iterations, self._compiled(None), self._draw_episode)
+        stages = settings.card.stages(settings.own, self.problem) if settings.card.stages else ()
+        meta = settings.training.metatrain_iterations
+        stages = [(first + math.ceil(round(end * meta, 6)), objective) for end, objective in stages]
+        stages.append((settings.total_iterations, None))
+        own = tuple(Phase(end, self._compiled(objective), self._draw_episode) for end, objective in stages)
         if not first:
-            return (own,)
+            return own
         if settings.card.pretraining:
             objective = settings.card.pretraining(settings.own, self.problem)
-            return Phase(first, self._compiled(objective), self._draw_batch), own
+            return Phase(first, self._compiled(objective), self._draw_batch), *own
         if self.method.step is None:
             raise UserError(f"method {settings.method} has no pretraining, expected pretrain_iterations=0")
         objective = unadapted_objective(self.problem, self.method.start, self.method.predict)
-        return Phase(first, self._compiled(objective), self._draw_episode), own
+        return Phase(first, self._compiled(objective), self._draw_episode), *own
 
     def _compiled(self, objective):
         """A function: an update on each of a list of batches, by an objective or the method's; metrics of the last."""
         settings, engine = self.settings, self.settings.engine
         size = settings.training.num_tasks if settings.card.whole_batch else engine.tasks_per_chunk
-        how = (self.method, size, engine.jit, settings.total_iterations, objective)
+        begin = settings.training.pretrain_iterations
+        how = (self.method, size, engine.jit, settings.total_iterations, objective, begin)
         if engine.iterations_per_call > 1:
             return self.state.compile_loop(*how)
         step = self.state.compile(*how)

@@ -398,6 +398,8 @@ def test_an_objective_is_told_how_far_the_training_is():
     step = Trainer(START, 0.01).compile(told, jit=False, total=4)
     assert [float(step(episode)["progress"]) for episode in EPISODES] == [0, 0.25, 0.5]
     assert float(Trainer(START, 0.01).compile(told, jit=False)(EPISODES[0])["progress"]) == 0
+    later = Trainer(START, 0.01).compile(told, jit=False, total=4, begin=2)
+    assert [float(later(episode)["progress"]) for episode in EPISODES] == [-1, -0.5, 0]
 
 
 def test_after_restart_adam_the_next_steps_are_a_fresh_adams():

@@ -77,6 +77,8 @@ def make(name, kind, dtype=tf.float64):
         rng = np.random.default_rng(5)
         x, y = rng.normal(size=(M, 7, 6)), np.eye(TRAIN_CLASSES)[rng.integers(TRAIN_CLASSES, size=(M, 7))]
         objectives["pretraining"] = card.pretraining(own, problem), Batch(tf.constant(x, dtype), tf.constant(y, dtype))
+    stages = card.stages(own, problem) if card.stages else ()
+    objectives |= {f"stage until {end}": (objective, episode) for end, objective in stages}
     theta = method.init(0)
     return Case(method, problem, randomised(theta, carried(objectives, theta)), episode, objectives)
 

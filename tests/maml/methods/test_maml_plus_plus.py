@@ -1,5 +1,7 @@
 """MAML++: each part by hand, and with all of them off MAML itself."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -82,8 +84,8 @@ LINE = Network(lambda seed: W, lambda weights, x, num_reference=None: weights["w
 POINTS = Episode(*(tf.constant([[[part]]], tf.float64) for part in (1, 1, 2, 0)))
 
 
-def line(**settings):
-    return maml_plus_plus.build(Settings(0.1, 2, num_epochs=10, **settings), given(LINE, losses.mse))
+def line(epoch=math.inf, **settings):
+    return maml_plus_plus.build(Settings(0.1, 2, num_epochs=10, **settings), given(LINE, losses.mse), epoch)
 
 
 def test_the_losses_after_each_step_by_hand():
@@ -93,28 +95,37 @@ def test_the_losses_after_each_step_by_hand():
     in w₀: ½·1.6·0.8 + ½·4.16·0.8·0.6 = 1.6384.
     """
     theta = {**W, "alpha/w": tf.constant([0.1, 0.2], tf.float64)}
-    metrics, gradients = mean_meta_gradient(line(multi_step_epochs=1), theta, POINTS)
+    metrics, gradients = mean_meta_gradient(line(0, multi_step_epochs=1), theta, POINTS)
     np.testing.assert_allclose(metrics["loss"], 0.6208, rtol=1e-12)
     np.testing.assert_allclose(metrics["query_loss"], 1.0816, rtol=1e-12)
     np.testing.assert_allclose(gradients["alpha/w"], [4.096, 3.328], rtol=1e-12)
     np.testing.assert_allclose(gradients["w"], [1.6384], rtol=1e-12)
 
 
-def test_after_its_epochs_only_the_last_loss_counts():
-    theta = {**W, "alpha/w": tf.constant([0.1, 0.2], tf.float64)}
-    late = [line(multi_step_epochs=3).objective(theta, POINTS, progress)["loss"][0] for progress in (0.29, 0.3)]
-    np.testing.assert_allclose(late[1], 1.0816, rtol=1e-12)
-    assert abs(late[0] - late[1]) > 0.1
+def gradient(objective, theta, progress=0.0):
+    with tf.GradientTape() as tape:
+        tape.watch(theta)
+        loss = objective(theta, POINTS, progress)["loss"]
+    return tape.gradient(loss, theta)
 
 
-def test_first_order_ends_after_its_epochs():
-    """One learnt step size for all: g = −2, w = 0.2; g = −1.6, w = 0.36, slope 2.88; second order times 0.8²."""
-    method = line(multi_step_epochs=0, first_order_epochs=5, learn_rates=False)
-    for progress, expected in ((0.0, 2.88), (0.49, 2.88), (0.5, 2.88 * 0.64)):
-        with tf.GradientTape() as tape:
-            tape.watch(W)
-            loss = method.objective(W, POINTS, progress)["loss"]
-        np.testing.assert_allclose(tape.gradient(loss, W)["w"], [expected], rtol=1e-12)
+def test_stages_first_order_and_all_losses_then_second_order_then_the_last_loss_alone():
+    """α = 0.1: g = −2, w = 0.2; g = −1.6, w = 0.36. Slopes 8w: 1.6, 2.88; second order times 0.8 and 0.8²."""
+    of = Settings(0.1, 2, learn_rates=False, num_epochs=10, multi_step_epochs=4, first_order_epochs=2)
+    (end, first), (other_end, second) = maml_plus_plus.stages(of, given(LINE, losses.mse))
+    last = maml_plus_plus.build(of, given(LINE, losses.mse)).objective
+    assert (end, other_end) == (0.2, 0.4)
+    expected = [
+        (first, 0.0, 0.5 * 1.6 + 0.5 * 2.88),
+        (second, 0.3, 0.125 * 1.6 * 0.8 + 0.875 * 2.88 * 0.64),  # epoch 3 of 4: ½(1 − ¾)
+        (last, 0.4, 2.88 * 0.64),
+    ]
+    for objective, progress, slope in expected:
+        np.testing.assert_allclose(gradient(objective, W, progress)["w"], [slope], rtol=1e-12)
+
+
+def test_a_part_of_no_epochs_is_no_stage():
+    assert maml_plus_plus.stages(Settings(multi_step_epochs=0), given(LINE, losses.mse)) == ()
 
 
 def test_steps_beyond_those_of_the_training_have_what_its_last_one_has():

@@ -61,6 +61,15 @@ def test_a_method_without_inner_steps_has_no_unadapted_loss_to_pretrain_on(tmp_p
         run.train()
 
 
+@pytest.mark.parametrize("pretrain, ends", [(0, [4, 8, 20]), (10, [10, 14, 18, 30])])
+def test_a_methods_stages_are_parts_of_the_meta_training(tmp_path, pretrain, ends):
+    given = {"num_epochs": 10, "first_order_epochs": 2, "multi_step_epochs": 4, "pretrain_iterations": pretrain}
+    settings = killed.sinusoid_settings(method="maml_plus_plus", metatrain_iterations=20, **given)
+    learner = SupervisedLearner(settings, SinusoidTasks())
+    learner.begin(tmp_path)
+    assert [phase.end for phase in learner._phases] == ends
+
+
 class Counted(ImageTasks):
     """Image tasks that remember what was drawn of the training split, in order."""
 
