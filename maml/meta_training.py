@@ -10,36 +10,61 @@ from maml.method import num_tasks
 OPTIMIZERS = ("adam", "sgd")
 
 
-def meta_gradient(objective, weights, batch, progress=0.0):
+def meta_gradient(objective, weights, batch, progress=0.0, factors=None):
     """(metrics, gradients, carried) of an objective on M tasks, each a sum over the tasks.
 
     objective: as in `method.Method`.
     weights: θ, {name: tensor}.
     batch: an Episode or a Batch.
+    factors: [M], what "coupled" counts of each task in the gradient, beside its "loss"; None: nothing.
     metrics: {name: scalar}. gradients: {name: tensor} of the summed "loss" in θ. carried: {name: tensor}.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(weights)
         result = dict(objective(weights, batch, progress))
-        total = tf.reduce_sum(result["loss"])
+        total, coupled = tf.reduce_sum(result["loss"]), result.pop("coupled", None)
+        if factors is not None:
+            total += tf.reduce_sum(factors * coupled)
     gradients = tape.gradient(total, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     carried = {name: tf.reduce_sum(value, 0) for name, value in result.pop("carried", {}).items()}
     return {name: tf.reduce_sum(value) for name, value in result.items()}, gradients, carried
 
 
-def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True):
+def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True, couple=None):
     """A function (weights, batch, progress) -> means over the tasks of what `meta_gradient` sums, for a tf.function.
 
     tasks_per_chunk: tasks whose gradient is computed together; a few, so that their activations stay in the processor's
     cache. jit: compile each chunk with XLA.
+    couple: as in `method.Method`. Its gradient goes to θ through the tasks' numbers alone, so that it is exact in
+        chunks: first the numbers of all tasks; then each chunk's gradient, in which they count as much as it says.
     """
     chunk = tf.function(lambda *arguments: meta_gradient(objective, *arguments), jit_compile=jit)
 
+    # What the objective computes besides is left out when this is compiled.
+    numbers = tf.function(lambda *arguments: objective(*arguments)["coupled"], jit_compile=jit)
+
+    def in_chunks(function, tasks):
+        return map_chunks(function, tasks, tasks_per_chunk, one_kernel=jit)
+
     def mean_meta_gradient(weights, batch, progress=0.0):
-        parts = map_chunks(lambda tasks: chunk(weights, tasks, progress), batch, tasks_per_chunk, one_kernel=jit)
-        return tf.nest.map_structure(lambda *sums: tf.add_n(sums) / num_tasks(batch), *parts)
+        if couple is None:
+            parts = in_chunks(lambda tasks: chunk(weights, tasks, progress), batch)
+            return _mean(parts, num_tasks(batch))
+        of_tasks = tf.concat(in_chunks(lambda tasks: numbers(weights, tasks, progress), batch), 0)
+        with tf.GradientTape() as tape:
+            tape.watch(of_tasks)
+            joint = couple(of_tasks)
+        factors = num_tasks(batch) * tape.gradient(joint, of_tasks)
+        parts = in_chunks(lambda tasks: chunk(weights, tasks[0], progress, tasks[1]), (batch, factors))
+        metrics, gradients, carried = _mean(parts, num_tasks(batch))
+        return {**metrics, "loss": metrics["loss"] + joint}, gradients, carried
 
     return mean_meta_gradient
+
+
+def _mean(parts, count):
+    """Sums over chunks of tasks as means over all tasks."""
+    return tf.nest.map_structure(lambda *sums: tf.add_n(sums) / count, *parts)
 
 
 class Trainer(tf.Module):
@@ -110,7 +135,8 @@ class Trainer(tf.Module):
             raise ValueError(
                 "jit is True, but this network is made of kernels that XLA gets wrong (xla=False); expected jit=False"
             )
-        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit)
+        couple = method.couple if objective is None else None
+        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit, couple)
 
         def update(batch):
             progress = 0.0 if total is None else tf.cast(self.iteration - begin, tf.float32) / (total - begin)

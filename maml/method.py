@@ -42,7 +42,10 @@ class Method(NamedTuple):
         are not its own.
     objective: (θ, Episode or Batch, progress in [0, 1)) -> {"loss": [M]}, which training minimises, and what else is to
         be recorded, by name, each [M]. "carried": {name: [M, …]} are entries of θ that no gradient moves; after an
-        update they are the mean over the tasks of what is given here.
+        update they are the mean over the tasks of what is given here. "coupled": [M], see `couple`.
+    couple: what the objective calls "coupled", of all tasks of a meta-update, [M] -> a scalar that training adds to the
+        mean of their losses, whatever the chunks they are computed in; None: the tasks have nothing to do with one
+        another.
     xla: whether all this may be compiled by XLA.
     training_only: names of the entries of θ that `start` does not read: a test does without them.
     """
@@ -54,6 +57,7 @@ class Method(NamedTuple):
     objective: Callable
     xla: bool = True
     training_only: frozenset = frozenset()
+    couple: Callable | None = None
 
 
 def num_shots(labels: Any) -> float:

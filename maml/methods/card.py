@@ -236,7 +236,6 @@ class Card(NamedTuple):
     episodes: (Task, Settings) -> Episodes of training, before they are cut to what the data has.
     pretraining: (Settings, Problem) -> an objective on a Batch over all training classes: phase 1; None: no such phase.
         The Settings then have the number of its examples, `batch_size`.
-    whole_batch: its objective joins the tasks of a batch: one chunk, one replica.
     unused: settings outside its own that mean nothing to it: who gives one is told so.
     told_the_task: its inputs carry what makes the task, where the data source can say it.
     step_sizes: candidates among which α is chosen on validation tasks, where the training doesn't settle it.
@@ -259,7 +258,6 @@ class Card(NamedTuple):
     reading: Callable[[Task, Any], Reading]
     episodes: Callable[[Task, Any], Episodes] = tasks_as_tested
     pretraining: Callable | None = None
-    whole_batch: bool = False
     unused: tuple = ()
     told_the_task: bool = False
     step_sizes: tuple = ()

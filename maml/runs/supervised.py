@@ -183,9 +183,8 @@ class SupervisedLearner:
     def _compiled(self, objective):
         """A function: an update on each of a list of batches, by an objective or the method's; metrics of the last."""
         settings, engine = self.settings, self.settings.engine
-        size = settings.training.num_tasks if settings.card.whole_batch else engine.tasks_per_chunk
         begin = settings.training.pretrain_iterations
-        how = (self.method, size, engine.jit, settings.total_iterations, objective, begin)
+        how = (self.method, engine.tasks_per_chunk, engine.jit, settings.total_iterations, objective, begin)
         if engine.iterations_per_call > 1:
             return self.state.compile_loop(*how)
         step = self.state.compile(*how)

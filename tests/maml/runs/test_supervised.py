@@ -1,7 +1,5 @@
 """The learner of supervised runs: its phases, its schedule, what it draws, and what it says of itself."""
 
-from pathlib import Path
-
 import killed
 import numpy as np
 import pytest
@@ -10,11 +8,10 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageTasks
 from data_generators.sinusoid import SinusoidTasks
-from maml.methods import maml
 from maml.runs import files, supervised
 from maml.runs.checkpoints import Best, Latest
 from maml.runs.run import Run, make_run
-from maml.runs.settings import Settings, resolve
+from maml.runs.settings import resolve
 from maml.runs.supervised import KIND, SupervisedLearner, learning_rate
 
 
@@ -213,25 +210,6 @@ def test_validation_of_a_method_without_inner_steps_has_nothing_before(tmp_path)
     trained(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks())
     (row,) = files.read_table(tmp_path / "metrics.csv")
     assert (row["val_accuracy_before"], row["val_accuracy_after"] is None) == (None, False)
-
-
-def test_a_batch_that_a_method_joins_is_one_chunk(monkeypatch):
-    """2 tasks of 4 would be differentiated together otherwise."""
-    settings, sizes = killed.sinusoid_settings(iterations_per_call=1, tasks_per_chunk=2), []
-
-    def objective(theta, episode, progress):
-        sizes.append(episode.support_x.shape[0])
-        return {"loss": tf.reduce_sum(theta["w1"]) * tf.ones([episode.support_x.shape[0]])}
-
-    card = settings.card._replace(
-        whole_batch=True, build=lambda *arguments: maml.CARD.build(*arguments)._replace(objective=objective)
-    )
-    monkeypatch.setattr(Settings, "card", card)
-    learner = SupervisedLearner(settings, SinusoidTasks())
-    learner.check(Path("nowhere"))
-    learner.begin(Path("nowhere"))
-    learner.advance()
-    assert set(sizes) == {4}
 
 
 # What it says
