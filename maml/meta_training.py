@@ -74,16 +74,18 @@ class Trainer(tf.Module):
     learning_rate: β, the outer step size: a number, or a schedule (see `optimizers`).
     optimizer: "adam" or "sgd".
     clip: each entry of the meta-gradient is cut to ±clip; None: not cut.
+    clip_norm: the meta-gradient is shrunk to this norm, over all weights, where it is longer; None: it isn't.
     skip: an update that is not finite is left out and counted, `skipped`; the iteration goes on.
     """
 
-    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False):
+    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False, clip_norm=None):
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         super().__init__()
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.clip = clip
+        self.clip_norm = clip_norm
         self.skip = skip
         if skip:  # or checkpoints of trainings without it would lack the count
             self.skipped = tf.Variable(0, dtype=tf.int64)
@@ -165,6 +167,9 @@ class Trainer(tf.Module):
         rate = self.learning_rate(self.iteration) if callable(self.learning_rate) else self.learning_rate
         if self.clip is not None:
             gradients = {name: tf.clip_by_value(g, -self.clip, self.clip) for name, g in gradients.items()}
+        if self.clip_norm is not None:
+            shrunk, _ = tf.clip_by_global_norm(list(gradients.values()), self.clip_norm)
+            gradients = dict(zip(gradients, shrunk))
         if self.optimizer == "sgd":
             return optimizers.sgd_step(self.weights, gradients, rate)
         self.adam_updates.assign_add(1)

@@ -14,7 +14,7 @@ from maml import methods
 from maml.meta_training import OPTIMIZERS
 from maml.methods import card
 from maml.methods.card import Card, Published, Record, Task, keys, setting
-from maml.networks import NORMS
+from maml.networks import MOMENTUM, NORMS
 
 SCHEDULES = ("constant", "linear", "halving", "cosine")
 
@@ -39,6 +39,9 @@ class Network(Record):
     norm_scale: bool = setting(False, "γ: batch norm has a factor beside its offset", added=True)
     norm_averages: bool = setting(False, "batch norm keeps running averages, for examples by themselves", added=True)
     norm_epsilon: float = setting(0.001, "ε: added to the variance by batch norm", positive=True, added=True)
+    norm_momentum: float = setting(
+        MOMENTUM, "part of a running average that a batch replaces", positive=True, added=True
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Training(Record):
     halve_every: int | None = setting(None, "meta-updates after which β is halved", at_least=1, added=True)
     final_lr: float | None = setting(None, "β at the end of a cosine", positive=True, added=True)
     clip: float | None = setting(None, "cut each entry of the meta-gradient to ± this", positive=True)
+    clip_norm: float | None = setting(
+        None, "shrink the meta-gradient to this norm, over all weights", positive=True, added=True
+    )
     skip_not_finite: bool = setting(
         False, "leave out an update that is not finite, instead of stopping there", added=True
     )

@@ -68,7 +68,12 @@ class SupervisedLearner:
         training = settings.training
         theta = self.method.init(settings.seed)
         self.state = Trainer(
-            theta, learning_rate(settings), training.optimizer, training.clip, training.skip_not_finite
+            theta,
+            learning_rate(settings),
+            training.optimizer,
+            training.clip,
+            training.skip_not_finite,
+            training.clip_norm,
         )
         self.curves = Curves(settings, self.method, self.problem, tasks)
         self._episodes = None

@@ -343,6 +343,16 @@ def test_the_step_size_may_be_a_schedule_of_the_iteration():
     assert_weights(trainer, numpy_sgd(EPISODES, [0.04, 0.03, 0.02]))
 
 
+@pytest.mark.parametrize("bound", [0.5, 1e6])
+def test_the_whole_meta_gradient_is_shrunk_to_a_norm_where_it_is_longer(bound):
+    gradients = plane_gradients(START, EPISODES[0])
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients.values()))
+    assert norm > 0.5
+    factor = min(1, bound / norm)
+    expected = {name: w.numpy() - 0.01 * factor * gradients[name] for name, w in START.items()}
+    assert_weights(trained(EPISODES[:1], optimizer="sgd", clip_norm=bound), expected)
+
+
 def test_each_entry_of_the_meta_gradient_is_clipped():
     """At 0.5, which cuts some entries here and leaves others: without the clip, or by norm, θ would be another."""
     entries = np.abs(np.concatenate([np.ravel(g) for g in plane_gradients(START, EPISODES[0]).values()]))

@@ -57,7 +57,7 @@ def build(name, kind, dtype, num_outputs):
 
 def make_problem(of, kind, dtype, num_outputs):
     """A hidden layer on 6 inputs, normalised as the settings say: networks have tests of their own."""
-    norm = networks.Norm(of.norm, of.norm_scale, of.norm_averages, of.norm_epsilon)
+    norm = networks.Norm(of.norm, of.norm_scale, of.norm_averages, of.norm_epsilon, of.norm_momentum)
 
     def network(outputs):
         return networks.dense_net(6, (7,), outputs, norm, dtype)
@@ -305,6 +305,7 @@ def small_run(name, kind, folder):
     if kind == "regression":
         learner = SupervisedLearner(resolve("sinusoid", name, **given), SinusoidTasks(card.told_the_task))
         return Run(learner, folder, log=False)
+    given |= {} if "num_queries" in card.unused else {"query_batch_size": 1}
     settings = resolve("glyphs", name, conv=False, num_classes=2, **given)
     images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1), dtype=np.uint8)
     classes = ImageClasses(images, np.arange(0, 13, 3), ("a", "b", "c", "d"))

@@ -236,6 +236,8 @@ def older(**changes):
         "schedule",
         "halve_every",
         "final_lr",
+        "clip_norm",
+        "norm_momentum",
         "skip_not_finite",
         "train_classes",
     )
