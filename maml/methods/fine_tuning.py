@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from maml import inner_loop, networks
 from maml.method import Method, query_loss
 from maml.methods import _gradient
+from maml.methods._pretraining import TRAINING
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
-
-TRAINING = "train_"  # θ has train_w5, train_b5, the last layer of the training, beside w5, b5, that of a new task
 
 # [RL-code]: the candidates for the step size at test.
 STEP_SIZES = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5)

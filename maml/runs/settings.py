@@ -48,7 +48,12 @@ class Network(Record):
 class Training(Record):
     """The outer loop."""
 
-    pretrain_iterations: int = setting(0, "steps on the un-adapted loss, before the meta-training", at_least=0)
+    pretrain_iterations: int = setting(
+        0,
+        "before the meta-training: of images steps of a classifier of all classes, else on the un-adapted loss",
+        at_least=0,
+    )
+    pretrain_batch: int = setting(64, "images of a step of that classifier", at_least=1, added=True)
     metatrain_iterations: int = setting(60000, "meta-updates", at_least=0, free=True)
     num_tasks: int = setting(32, "M: tasks of a meta-update", flag="meta_batch_size", at_least=1)
     meta_lr: float = setting(0.001, "β: step size of the outer loop", positive=True)
@@ -136,6 +141,11 @@ class Settings:
     @property
     def seed(self) -> int:
         return self.training.seed
+
+    @property
+    def of_all_classes(self) -> bool:
+        """Whether the training begins with a classifier of all training classes."""
+        return bool(self.card.pretraining) or (self.task.classification and self.training.pretrain_iterations > 0)
 
     @property
     def total_iterations(self) -> int:

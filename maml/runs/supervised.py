@@ -12,6 +12,7 @@ from data_generators import sources
 from data_generators.errors import UserError
 from maml import methods, optimizers
 from maml.meta_training import Trainer
+from maml.methods import _pretraining
 from maml.methods.pretrained import unadapted_objective
 from maml.runs import seen
 from maml.runs.curves import Curves
@@ -64,7 +65,7 @@ class SupervisedLearner:
         self.settings = settings = _with_train_classes(settings, tasks)
         self.tasks = tasks
         self.problem = problem_of(settings, tasks and tasks.input_shape)
-        self.method = settings.card.build(settings.own, self.problem)
+        self.method = _method(settings, self.problem)
         training = settings.training
         theta = self.method.init(settings.seed)
         self.state = Trainer(
@@ -171,6 +172,8 @@ class SupervisedLearner:
         """Pretraining, if there is any, then the method's stages, if it has any, and its own objective."""
         settings, first = self.settings, self.settings.training.pretrain_iterations
         stages = settings.card.stages(settings.own, self.problem) if settings.card.stages else ()
+        if settings.of_all_classes:
+            stages = [(end, _pretraining.on_own(objective)) for end, objective in stages]
         meta = settings.training.metatrain_iterations
         stages = [(first + math.ceil(round(end * meta, 6)), objective) for end, objective in stages]
         stages.append((settings.total_iterations, None))
@@ -182,6 +185,8 @@ class SupervisedLearner:
             return Phase(first, self._compiled(objective), self._draw_batch), *own
         if self.method.step is None:
             raise UserError(f"method {settings.method} has no pretraining, expected pretrain_iterations=0")
+        if settings.of_all_classes:
+            return Phase(first, self._compiled(_pretraining.objective_of(self.problem)), self._draw_batch), *own
         objective = unadapted_objective(self.problem, self.method.start, self.method.predict)
         return Phase(first, self._compiled(objective), self._draw_episode), *own
 
@@ -200,7 +205,9 @@ class SupervisedLearner:
         return self.tasks.sample("train", training.seed, step, training.num_tasks, shots, queries, ways, shuffled)
 
     def _draw_batch(self, step):
-        return self.tasks.batch("train", self.settings.seed, step, self.settings.own.batch_size)
+        settings = self.settings
+        size = settings.own.batch_size if settings.card.pretraining else settings.training.pretrain_batch
+        return self.tasks.batch("train", settings.seed, step, size)
 
     # Testing
 
@@ -231,6 +238,21 @@ class SupervisedLearner:
             yield self.curves.tested(self.state.current_weights(), protocol, shots)
 
 
+def _method(settings, problem):
+    """The Method, with a classifier of all training classes where its training begins with one. UserError if it can't.
+
+    Methods without inner steps are left alone.
+    """
+    method = settings.card.build(settings.own, problem)
+    if settings.card.pretraining or not settings.of_all_classes or method.step is None:
+        return method
+    if settings.training.optimizer != "adam":
+        raise UserError(f"pre-training a classifier goes with optimizer=adam, got {settings.training.optimizer}")
+    if not problem.network(problem.num_outputs).init(0).keys() <= method.init(0).keys():
+        raise UserError(f"method {settings.method} has no classifier to pre-train, expected pretrain_iterations=0")
+    return _pretraining.with_classifier(method, problem)
+
+
 def learning_rate(settings) -> float | Callable:
     """β, or its schedule over the training."""
     training = settings.training
@@ -255,7 +277,7 @@ def _row(metrics):
 
 def _with_train_classes(settings, tasks):
     """The settings with how many classes a batch of pretraining tells apart, so that θ is known without the data."""
-    if tasks is None or not settings.card.pretraining:
+    if tasks is None or not settings.of_all_classes:
         return settings
     recorded, here = settings.task.train_classes, tasks.num_batch_classes("train")
     if recorded not in (None, here):

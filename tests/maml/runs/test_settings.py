@@ -237,6 +237,7 @@ def older(**changes):
         "halve_every",
         "final_lr",
         "clip_norm",
+        "pretrain_batch",
         "norm_momentum",
         "skip_not_finite",
         "train_classes",

@@ -134,6 +134,59 @@ def test_the_table_has_no_column_for_a_loss_that_is_there_by_another_name(pretra
     assert files.read_columns(pretrained.folder / "metrics.csv") == supervised.COLUMNS
 
 
+def first_a_classifier(method, **given):
+    small = {"num_classes": 2, "num_filters": 3, "pretrain_iterations": 20, "metatrain_iterations": 10}
+    small |= {"meta_batch_size": 2, "query_batch_size": 1, "jit": False, "pretrain_batch": 4, "num_updates": 2}
+    return resolve("glyphs", method, **{**small, **given})
+
+
+@pytest.mark.parametrize("method", ["maml", "anil", "meta_sgd", "maml_plus_plus", "taml", "meta_lstm"])
+def test_before_a_gradient_method_images_train_a_classifier_of_all_classes(tmp_path, method):
+    """Batches, then tasks. The first phase leaves the new last layer alone, the second that of the classifier."""
+    given = {"num_updates": None} if method == "meta_sgd" else {}
+    settings, tasks = first_a_classifier(method, **given), Counted()
+    run = killed.run(tmp_path, settings, tasks)
+    run.learner.check(tmp_path)
+    run.learner.begin(tmp_path)
+    seen = [run.weights()]
+    while run.iteration < 30:
+        run.learner.advance()
+        seen += [run.weights()] if run.iteration in (20, 30) else []
+    assert tasks.drawn == [("train", step, 4) for step in range(20)] + ["task"] * 10
+    start, between, end = seen
+    assert start["train_w5"].shape == (3, 16) and start["w5"].shape == (3, 2)
+    moved = {n: [not np.array_equal(*two) for two in ((start[n], between[n]), (between[n], end[n]))] for n in start}
+    assert moved["conv1"] == [True, True]
+    assert (moved["w5"], moved["train_w5"]) == ([False, True], [True, False])
+    others = [n for n in moved if n.startswith(("alpha/", "meta/"))]
+    assert all(moved[n][0] is False for n in others)
+    assert "train_w5" not in run.learner.tested_weights()
+
+
+def test_what_there_is_for_each_step_moves_alike_in_pretraining(tmp_path):
+    run = killed.run(tmp_path, first_a_classifier("maml_plus_plus"), Counted())
+    run.learner.check(tmp_path)
+    run.learner.begin(tmp_path)
+    while run.iteration < 20:
+        run.learner.advance()
+    beta = run.weights()["beta0"]
+    assert beta.shape == (2, 3) and beta.any() and np.array_equal(beta[0], beta[1])
+
+
+def test_such_a_run_is_resumed_tested_and_adapted_without_the_classifier(tmp_path):
+    trained(tmp_path, first_a_classifier("maml"), killed.image_tasks())
+    again = killed.run(tmp_path, first_a_classifier("maml", metatrain_iterations=12), killed.image_tasks())
+    again.train()
+    assert again.iteration == 32
+    again.write_weights("latest")
+    assert "train_w5" not in np.load(tmp_path / files.WEIGHTS)
+
+
+def test_pretraining_a_classifier_is_adams():
+    with pytest.raises(UserError, match="^pre-training a classifier goes with optimizer=adam, got sgd$"):
+        SupervisedLearner(first_a_classifier("reptile", query_batch_size=None), killed.image_tasks())
+
+
 def test_the_rows_of_pretraining_are_of_its_batches(pretrained):
     first, last = files.read_table(pretrained.folder / "metrics.csv")
     assert {name for name, value in first.items() if value is not None} == {
