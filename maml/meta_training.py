@@ -13,13 +13,14 @@ from maml.networks import without_gradient
 OPTIMIZERS = ("adam", "sgd")
 
 
-def meta_gradient(objective, weights, batch, progress=0.0, may_stay=None):
+def meta_gradient(objective, weights, batch, progress=0.0, may_stay=None, factors=None):
     """(metrics, gradients, carried) of an objective on M tasks, each a sum over the tasks.
 
     objective: as in `method.Method`.
     weights: θ, {name: tensor}.
     batch: an Episode or a Batch.
     may_stay: names of θ that the loss may not depend on, beside those carried; None: any, but not all.
+    factors: [M], what "coupled" counts of each task in the gradient, beside its "loss"; None: nothing.
     metrics: {name: scalar}. gradients: {name: tensor} of the summed "loss" in θ. carried: {name: tensor}.
     UserError for weights that no gradient reaches though they may not stay, and for a loss or metric that isn't one
     number a task. Both are known from the graph alone: a compiled step checks them when it is traced, and never again.
@@ -27,7 +28,9 @@ def meta_gradient(objective, weights, batch, progress=0.0, may_stay=None):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(weights)
         result = dict(objective(weights, batch, progress))
-        total = tf.reduce_sum(result["loss"])
+        total, coupled = tf.reduce_sum(result["loss"]), result.pop("coupled", None)
+        if factors is not None:
+            total += tf.reduce_sum(factors * coupled)
     found = tape.gradient(total, weights)
     carried = {name: tf.reduce_sum(value, 0) for name, value in result.pop("carried", {}).items()}
     _check_reached(found, weights if may_stay is None else {*may_stay, *carried})
@@ -48,17 +51,38 @@ def _check_reached(gradients, may_stay):
         )
 
 
-def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True, may_stay=None):
+def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True, may_stay=None, couple=None):
     """A function (weights, batch, progress) -> means over the tasks of what `meta_gradient` sums, for a tf.function.
 
     tasks_per_chunk: tasks whose gradient is computed together; a few, so that their activations stay in the processor's
     cache. jit: compile each chunk with XLA. may_stay: as in `meta_gradient`.
+    couple: as in `method.Method`. Its gradient goes to θ through the tasks' numbers alone, so that it is exact in
+        chunks: first the numbers of all tasks; then each chunk's gradient, in which they count as much as it says.
     """
-    chunk = tf.function(lambda *arguments: meta_gradient(objective, *arguments, may_stay), jit_compile=jit)
+    chunk = tf.function(
+        lambda weights, tasks, progress, *factors: meta_gradient(
+            objective, weights, tasks, progress, may_stay, *factors
+        ),
+        jit_compile=jit,
+    )
+    # What the objective computes besides is left out when this is compiled.
+    numbers = tf.function(lambda *arguments: objective(*arguments)["coupled"], jit_compile=jit)
+
+    def in_chunks(function, tasks):
+        return map_chunks(function, tasks, tasks_per_chunk, one_kernel=jit)
 
     def mean_meta_gradient(weights, batch, progress=0.0):
-        parts = map_chunks(lambda tasks: chunk(weights, tasks, progress), batch, tasks_per_chunk, one_kernel=jit)
-        return tf.nest.map_structure(lambda *sums: tf.add_n(sums) / num_tasks(batch), *parts)
+        if couple is None:
+            parts = in_chunks(lambda tasks: chunk(weights, tasks, progress), batch)
+            return _mean(parts, num_tasks(batch))
+        of_tasks = tf.concat(in_chunks(lambda tasks: numbers(weights, tasks, progress), batch), 0)
+        with tf.GradientTape() as tape:
+            tape.watch(of_tasks)
+            joint = couple(of_tasks)
+        factors = num_tasks(batch) * tape.gradient(joint, of_tasks)
+        parts = in_chunks(lambda tasks: chunk(weights, tasks[0], progress, tasks[1]), (batch, factors))
+        metrics, gradients, carried = _mean(parts, num_tasks(batch))
+        return {**metrics, "loss": metrics["loss"] + joint}, gradients, carried
 
     return mean_meta_gradient
 
@@ -73,6 +97,11 @@ def clipped(gradients, groups):
     return gradients
 
 
+def _mean(parts, count):
+    """Sums over chunks of tasks as means over all tasks."""
+    return tf.nest.map_structure(lambda *sums: tf.add_n(sums) / count, *parts)
+
+
 class Trainer(tf.Module):
     """θ, the optimiser's moments and the iteration: the state of a run, and the compiled steps that move it.
 
@@ -80,15 +109,21 @@ class Trainer(tf.Module):
     learning_rate: β, the outer step size: a number, or a schedule (see `optimizers`).
     optimizer: "adam" or "sgd".
     clip: each entry of the meta-gradient is cut to ±clip; None: not cut.
+    clip_norm: the meta-gradient is shrunk to this norm, over all weights, where it is longer; None: it isn't.
+    skip: an update that is not finite is left out and counted, `skipped`; the iteration goes on.
     """
 
-    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None):
+    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False, clip_norm=None):
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         super().__init__()
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.clip = clip
+        self.clip_norm = clip_norm
+        self.skip = skip
+        if skip:  # or checkpoints of trainings without it would lack the count
+            self.skipped = tf.Variable(0, dtype=tf.int64)
         self.weights = {name: tf.Variable(w) for name, w in weights.items()}
         moved = weights if optimizer == "adam" else {}
         self.first_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in moved.items()}
@@ -100,49 +135,51 @@ class Trainer(tf.Module):
         """θ as plain tensors."""
         return {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
 
-    def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None):
+    def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
         """A function: one update of θ on a batch of M tasks; returns metrics, scalar tensors.
 
         They are the means over the tasks of what the objective returns, and "finite": whether the loss and the whole
-        gradient were. Where they were not, nothing has changed.
+        gradient were. Where they were not, nothing has changed but, with `skip`, the iteration and the count.
         method: a Method.
         tasks_per_chunk, jit: as in `compiled_meta_gradient`. ValueError for jit and a method that XLA gets wrong.
             The first step raises a UserError for weights that no gradient reaches, other than by design
             (`networks.without_gradient`), and for losses that aren't one number a task.
         total: iterations of the whole training, by which the objective's progress is told; None: it is 0.
         objective: to be minimised instead of the method's own, as in a phase before it, which may train a part of θ.
+        begin: the iteration at which the progress is 0.
         """
-        step = tf.function(self._update(method, tasks_per_chunk, jit, total, objective))
+        step = tf.function(self._update(method, tasks_per_chunk, jit, total, objective, begin))
         return lambda batch: step(tf.nest.map_structure(tf.convert_to_tensor, batch))
 
-    def compile_loop(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None):
+    def compile_loop(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
         """As `compile`, for a list of batches in one call: an update on each, metrics of the last.
 
         For networks so small that calling a step costs more than computing it: the whole loop is one XLA function.
-        It ends at the first update that is not finite.
+        It ends at the first update that is not finite, unless such are left out.
         """
-        update = self._update(method, tasks_per_chunk, jit, total, objective)
+        update = self._update(method, tasks_per_chunk, jit, total, objective, begin)
 
         @tf.function(jit_compile=jit)
         def loop(batches):
             metrics = update(tf.nest.map_structure(lambda t: t[0], batches))
             for i in tf.range(1, num_tasks(batches)):
-                if metrics["finite"]:
+                if metrics["finite"] or self.skip:
                     metrics = update(tf.nest.map_structure(lambda t, i=i: t[i], batches))
             return metrics
 
         return lambda batches: loop(tf.nest.map_structure(lambda *t: tf.convert_to_tensor(np.stack(t)), *batches))
 
-    def _update(self, method, tasks_per_chunk, jit, total, objective):
+    def _update(self, method, tasks_per_chunk, jit, total, objective, begin):
         if jit and not method.xla:
             raise ValueError(
                 "jit is True, but this network is made of kernels that XLA gets wrong (xla=False); expected jit=False"
             )
-        may_stay = without_gradient(self.weights) if objective is None else None
-        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit, may_stay)
+        may_stay = without_gradient(self.weights) | method.training_only if objective is None else None
+        couple = method.couple if objective is None else None
+        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit, may_stay, couple)
 
         def update(batch):
-            progress = 0.0 if total is None else tf.cast(self.iteration, tf.float32) / total
+            progress = 0.0 if total is None else tf.cast(self.iteration - begin, tf.float32) / (total - begin)
             metrics, gradients, carried = mean_gradient(self.current_weights(), batch, progress)
             everything = [metrics["loss"], *gradients.values(), *carried.values()]
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
@@ -150,6 +187,9 @@ class Trainer(tf.Module):
                 self.optimizer_step(clipped(gradients, method.clip_groups))
                 for name, value in carried.items():
                     self.weights[name].assign(value)
+                self.iteration.assign_add(1)
+            elif self.skip:
+                self.skipped.assign_add(1)
                 self.iteration.assign_add(1)
             return {**metrics, "finite": finite}
 
@@ -165,6 +205,9 @@ class Trainer(tf.Module):
         rate = self.learning_rate(self.iteration) if callable(self.learning_rate) else self.learning_rate
         if self.clip is not None:
             gradients = {name: tf.clip_by_value(g, -self.clip, self.clip) for name, g in gradients.items()}
+        if self.clip_norm is not None:
+            shrunk, _ = tf.clip_by_global_norm(list(gradients.values()), self.clip_norm)
+            gradients = dict(zip(gradients, shrunk))
         if self.optimizer == "sgd":
             return optimizers.sgd_step(self.weights, gradients, rate)
         self.adam_updates.assign_add(1)

@@ -46,7 +46,10 @@ class Method(NamedTuple):
         are not its own.
     objective: (θ, Episode or Batch, progress in [0, 1)) -> {"loss": [M]}, which training minimises, and what else is to
         be recorded, by name, each [M]. "carried": {name: [M, …]} are entries of θ that no gradient moves; after an
-        update they are the mean over the tasks of what is given here.
+        update they are the mean over the tasks of what is given here. "coupled": [M], see `couple`.
+    couple: what the objective calls "coupled", of all tasks of a meta-update, [M] -> a scalar that training adds to the
+        mean of their losses, whatever the chunks they are computed in; None: the tasks have nothing to do with one
+        another.
     xla: whether all this may be compiled by XLA.
     training_only: names of the entries of θ that `start` does not read: a test does without them.
     clip_groups: ((name -> bool, c), …): in training the gradient of the entries of θ so named is scaled, all of them
@@ -61,6 +64,7 @@ class Method(NamedTuple):
     xla: bool = True
     training_only: frozenset = frozenset()
     clip_groups: tuple = ()
+    couple: Callable | None = None
 
 
 def num_shots(labels: Any) -> float:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from maml import kernels, layers
 
 NORMS = ("batch_norm", "layer_norm", "None")
-MOMENTUM = 0.1  # of running averages: new = 0.9·old + 0.1·batch (PyTorch's default, which their users have)
+MOMENTUM = 0.1  # of running averages, where nothing else is said (PyTorch's default, which their users have)
 
 
 class Norm(NamedTuple):
@@ -26,12 +26,14 @@ class Norm(NamedTuple):
     kind: one of NORMS. epsilon: added to the variance by a batch norm.
     scale: whether a batch norm has a factor γ beside its offset β (a layer norm always has).
     averages: whether a batch norm keeps running averages of its moments, by which single examples are then normalised.
+    momentum: how much of a running average is replaced by a new batch: new = (1 − momentum)·old + momentum·batch.
     """
 
     kind: str = "batch_norm"
     scale: bool = False
     averages: bool = False
     epsilon: float = layers.BATCH_NORM_EPSILON
+    momentum: float = MOMENTUM
 
 
 class Block(NamedTuple):
@@ -258,8 +260,8 @@ def _normalise(norm, form, x, weights, i, num_reference, averages):
         mean, variance = (weights.get(f"moving_{moment}{i - 1}") for moment in ("mean", "variance"))
         if mean is not None and averages is not None:
             batch_mean, batch_variance = layers.moments(x)
-            averages[f"moving_mean{i - 1}"] = mean + MOMENTUM * (batch_mean - mean)
-            averages[f"moving_variance{i - 1}"] = variance + MOMENTUM * (batch_variance - variance)
+            averages[f"moving_mean{i - 1}"] = mean + norm.momentum * (batch_mean - mean)
+            averages[f"moving_variance{i - 1}"] = variance + norm.momentum * (batch_variance - variance)
         if mean is not None and num_reference is not None:
             return layers.fixed_norm(x, mean, variance, offset, scale, norm.epsilon)
         return form.batch_norm(x, offset, num_reference, scale, norm.epsilon)

@@ -3,6 +3,7 @@
 A schedule is a function of the iteration, an int64 tensor counted from 0, that returns the step size.
 """
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -14,6 +15,16 @@ def linear(rate, total):
 def stepwise(rate, factor, every):
     """A schedule: `rate`, multiplied by `factor` after every so many iterations."""
     return lambda iteration: rate * factor ** tf.cast(iteration // every, tf.float64)
+
+
+def cosine(rate, final, total):
+    """A schedule: from `rate` at iteration 0 along half a cosine to `final` at iteration `total`."""
+
+    def at(iteration):
+        done = tf.cast(iteration, tf.float64) / total
+        return final + 0.5 * (rate - final) * (1.0 + tf.cos(np.pi * done))
+
+    return at
 
 
 def adam_step(weights, first_moments, second_moments, updates, gradients, rate):

@@ -5,6 +5,7 @@
 
 from maml import inner_loop
 from maml.method import mean_loss
+from maml.methods._gradient import last_layer_names
 from maml.methods.card import Task
 
 TRAINING = "train_"  # θ has train_w5, train_b5, the last layer of the training, beside what a new task needs
@@ -13,8 +14,7 @@ UNUSED = ("metatrain_iterations", "num_tasks", "num_queries")  # all the trainin
 
 def training_only(problem):
     """As in `Method`: the names of the last layer of the training."""
-    last = problem.network(problem.num_outputs).init(0).keys() - problem.embedding().init(0).keys()
-    return frozenset(TRAINING + name for name in last)
+    return frozenset(TRAINING + name for name in last_layer_names(problem))
 
 
 def last_layer(problem, seed):

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from maml import inner_loop
+from maml import inner_loop, layers
 from maml.method import num_shots
+from maml.networks import Network
 from maml.networks import is_adapted as is_adapted_by_maml
 
 
@@ -39,3 +40,23 @@ def prediction(forward):
         return forward(state, tf.concat([reference, x], 1), num_reference=num_reference)[:, num_reference:]
 
     return predict
+
+
+def last_layer_names(problem):
+    """The names of what the network has and its embedding hasn't: the last layer's weights, in alphabetical order."""
+    return sorted(problem.network(problem.num_outputs).init(0).keys() - problem.embedding().init(0).keys())
+
+
+def last_layer(problem):
+    """The last layer as a Network, from features [M, n, D] to outputs: a matrix, and a bias if it has one."""
+    network, (*bias, matrix) = problem.network(problem.num_outputs), last_layer_names(problem)
+
+    def init(seed):
+        weights = network.init(seed)
+        return {name: weights[name] for name in (*bias, matrix)}
+
+    def forward(weights, features, num_reference=None):
+        outputs = layers.dense(features, weights[matrix])
+        return layers.add_bias(outputs, weights[bias[0]]) if bias else outputs
+
+    return Network(init, forward)

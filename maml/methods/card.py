@@ -238,11 +238,12 @@ class Card(NamedTuple):
     episodes: (Task, Settings) -> Episodes of training, before they are cut to what the data has.
     pretraining: (Settings, Problem) -> an objective on a Batch over all training classes: phase 1; None: no such phase.
         The Settings then have the number of its examples, `batch_size`.
-    whole_batch: its objective joins the tasks of a batch: one chunk, one replica.
     unused: settings outside its own that mean nothing to it: who gives one is told so.
     told_the_task: its inputs carry what makes the task, where the data source can say it.
     step_sizes: candidates among which α is chosen on validation tasks, where the training doesn't settle it.
     tuning_tasks: on how many of these, at most; never more than are tested on.
+    stages: (Settings, Problem) -> (progress, objective) pairs: what is minimised before that progress of the
+        meta-training, instead of the method's own objective; in ascending order. None: there are no such stages.
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
     curve_title: what these are of.
     normalisation: the column that its own paper belongs to, TOGETHER or ALONE.
@@ -260,11 +261,11 @@ class Card(NamedTuple):
     reading: Callable[[Task, Any], Reading]
     episodes: Callable[[Task, Any], Episodes] = tasks_as_tested
     pretraining: Callable | None = None
-    whole_batch: bool = False
     unused: tuple = ()
     told_the_task: bool = False
     step_sizes: tuple = ()
     tuning_tasks: int = 600
+    stages: Callable | None = None
     curve: str = "query"
     curve_title: str = "query points, after adaptation"
     normalisation: str = TOGETHER

@@ -68,7 +68,9 @@ def _dense_net(settings, input_shape, num_outputs):
 
 
 def _norm(network):
-    return networks.Norm(network.norm, network.norm_scale, network.norm_averages, network.norm_epsilon)
+    return networks.Norm(
+        network.norm, network.norm_scale, network.norm_averages, network.norm_epsilon, network.norm_momentum
+    )
 
 
 def training_episodes(settings, tasks) -> tuple[Episodes, str | None]:

@@ -14,9 +14,9 @@ from maml import methods
 from maml.meta_training import OPTIMIZERS
 from maml.methods import card
 from maml.methods.card import Card, Published, Record, Task, keys, setting
-from maml.networks import NORMS
+from maml.networks import MOMENTUM, NORMS
 
-SCHEDULES = ("constant", "linear", "halving", "decaying")
+SCHEDULES = ("constant", "linear", "halving", "decaying", "cosine")
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,48 @@ class Network(Record):
     norm_scale: bool = setting(False, "γ: batch norm has a factor beside its offset", added=True)
     norm_averages: bool = setting(False, "batch norm keeps running averages, for examples by themselves", added=True)
     norm_epsilon: float = setting(0.001, "ε: added to the variance by batch norm", positive=True, added=True)
+    norm_momentum: float = setting(
+        MOMENTUM, "part of a running average that a batch replaces", positive=True, added=True
+    )
 
 
 @dataclass(frozen=True)
 class Training(Record):
     """The outer loop."""
 
-    pretrain_iterations: int = setting(0, "steps on the un-adapted loss, before the meta-training", at_least=0)
+    pretrain_iterations: int = setting(
+        0,
+        "before the meta-training: of images steps of a classifier of all classes, else on the un-adapted loss",
+        at_least=0,
+    )
+    pretrain_batch: int = setting(64, "images of a step of that classifier", at_least=1, added=True)
     metatrain_iterations: int = setting(60000, "meta-updates", at_least=0, free=True)
     num_tasks: int = setting(32, "M: tasks of a meta-update", flag="meta_batch_size", at_least=1)
     meta_lr: float = setting(0.001, "β: step size of the outer loop", positive=True)
     optimizer: str = setting("adam", "optimiser of the outer loop", choices=OPTIMIZERS, added=True)
     schedule: str = setting(
         "constant",
-        "of β over the training; linear: to 0; halving: every --halve_every; decaying: by 1 % every --decay_every",
+        "of β over the training; linear: to 0; halving: every --halve_every; decaying: by 1 % every --decay_every; "
+        "cosine: to --final_lr",
         choices=SCHEDULES,
         added=True,
     )
     halve_every: int | None = setting(None, "meta-updates after which β is halved", at_least=1, added=True)
     decay_every: int | None = setting(None, "meta-updates after which β is 1 % smaller", at_least=1, added=True)
+    final_lr: float | None = setting(None, "β at the end of a cosine", positive=True, added=True)
     clip: float | None = setting(None, "cut each entry of the meta-gradient to ± this", positive=True)
+    clip_norm: float | None = setting(
+        None, "shrink the meta-gradient to this norm, over all weights", positive=True, added=True
+    )
+    skip_not_finite: bool = setting(
+        False, "leave out an update that is not finite, instead of stopping there", added=True
+    )
     seed: int = setting(1, "of the initial weights and the training tasks", at_least=0)
 
     def __post_init__(self):
         super().__post_init__()
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
-        for name, schedule in (("halve_every", "halving"), ("decay_every", "decaying")):
+        for name, schedule in (("halve_every", "halving"), ("decay_every", "decaying"), ("final_lr", "cosine")):
             given, expected = getattr(self, name) is not None, f"a number with schedule={schedule}, or nothing"
             self.expect(given == (self.schedule == schedule), name, expected)
 
@@ -124,6 +140,11 @@ class Settings:
     @property
     def seed(self) -> int:
         return self.training.seed
+
+    @property
+    def of_all_classes(self) -> bool:
+        """Whether the training begins with a classifier of all training classes."""
+        return bool(self.card.pretraining) or (self.task.classification and self.training.pretrain_iterations > 0)
 
     @property
     def total_iterations(self) -> int:
@@ -229,7 +250,7 @@ class Settings:
     def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
         free = card.free_keys(self.records) | set(self._lengths())
-        if self.training.schedule == "linear":  # to the end, which is therefore fixed
+        if self.training.schedule in ("linear", "cosine") or self.card.stages:  # by its length, which is fixed then
             free -= set(self._lengths())
         card.check_same(self.to_dict(), recorded.to_dict(), free, folder, expected)
 

@@ -1,14 +1,18 @@
 """Supervised few-shot learning: what a run of any method trains, validates and tests."""
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
+
+import numpy as np
 
 from data_generators import sources
 from data_generators.errors import UserError
 from maml import methods, optimizers
 from maml.meta_training import Trainer
+from maml.methods import _pretraining
 from maml.methods.pretrained import unadapted_objective
 from maml.runs import seen
 from maml.runs.curves import Curves
@@ -20,6 +24,7 @@ from maml.runs.settings import Settings, record_types, resolve, task_fractions
 METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_INTERVAL)
 CHECKPOINT_EVERY = 1000  # iterations between checkpoints and validations (authors' SAVE_INTERVAL)
 VALIDATION_TASKS = 600
+SKIPPED_IN_A_ROW = 100  # updates that were not finite and left out, after which there is no use in going on
 
 COLUMNS = (
     "iteration", "support_loss", "query_loss", "support_accuracy", "query_accuracy",
@@ -60,14 +65,22 @@ class SupervisedLearner:
         self.settings = settings = _with_train_classes(settings, tasks)
         self.tasks = tasks
         self.problem = problem_of(settings, tasks and tasks.input_shape)
-        self.method = settings.card.build(settings.own, self.problem)
+        self.method = _method(settings, self.problem)
         training = settings.training
         theta = self.method.init(settings.seed)
-        self.state = Trainer(theta, learning_rate(settings), training.optimizer, training.clip)
+        self.state = Trainer(
+            theta,
+            learning_rate(settings),
+            training.optimizer,
+            training.clip,
+            training.skip_not_finite,
+            training.clip_norm,
+        )
         self.curves = Curves(settings, self.method, self.problem, tasks)
         self._episodes = None
         self._phases = ()
         self._validated = ""
+        self._skipped_in_a_row = 0
 
     @property
     def checkpoint_every(self) -> int:
@@ -109,22 +122,32 @@ class SupervisedLearner:
         phase = next(phase for phase in self._phases if before < phase.end)
         to_next_row = METRICS_EVERY - before % METRICS_EVERY
         count = min(settings.engine.iterations_per_call, to_next_row, phase.end - before)
+        skipped_before = self.skipped
         metrics = phase.update([phase.draw(step) for step in range(before, before + count)])
-        if not metrics.pop("finite"):
+        finite, skipped = metrics.pop("finite"), self.skipped - skipped_before
+        self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped == count else 0
+        if not finite and (not settings.training.skip_not_finite or self._skipped_in_a_row >= SKIPPED_IN_A_ROW):
             return Progress(failure=self._failure(metrics))
+        note = f"left out as not finite: {skipped} of {count} updates; {self.skipped} so far" if skipped else None
         at_checkpoint = self.iteration % CHECKPOINT_EVERY == 0 or self.iteration == settings.total_iterations
         if self.iteration % METRICS_EVERY and not at_checkpoint:
-            return Progress()
-        row = _row(metrics)
+            return Progress(note=note)
+        row = _row(metrics) | ({"skipped": self.skipped} if settings.training.skip_not_finite else {})
         if not at_checkpoint or self.problem.metric is None:
-            return Progress(row)
+            return Progress(row, note=note)
         row |= self._validate()
-        return Progress(row, score=row["val_accuracy_after"])
+        return Progress(row, score=row["val_accuracy_after"], note=note)
+
+    @property
+    def skipped(self) -> int:
+        """Updates that were left out so far, as they were not finite."""
+        return int(self.state.skipped) if self.settings.training.skip_not_finite else 0
 
     def _failure(self, metrics):
+        iteration = self.iteration + (not self.settings.training.skip_not_finite)  # which does not count it else
         smaller = "--meta_lr or --update_lr" if hasattr(self.settings.own, "inner_lr") else "--meta_lr"
         return (
-            f"the loss or the meta-gradient is not finite at iteration {self.iteration + 1} "
+            f"the loss or the meta-gradient is not finite at iteration {iteration} "
             f"(loss {float(metrics['loss']):.3g}); a smaller {smaller} may help"
         )
 
@@ -142,28 +165,36 @@ class SupervisedLearner:
         """'loss 1.6 → 0.2, accuracy 20 → 93 %, val 91.0 %': θ on the support sets → adapted on the query sets."""
         losses = [f"{row[name]:.3g}" for name in ("support_loss", "query_loss") if name in row]
         accuracies = [f"{100 * row[name]:.0f}" for name in ("support_accuracy", "query_accuracy") if name in row]
-        text = f"loss {' → '.join(losses or [format(row['loss'], '.3g')])}"
+        text = f"loss {' → '.join(losses or [format(row.get('loss', np.nan), '.3g')])}"
         return text + (f", accuracy {' → '.join(accuracies)} %" if accuracies else "") + self._validated
 
     def _make_phases(self):
-        """Pretraining, if there is any, then the method's own objective."""
+        """Pretraining, if there is any, then the method's stages, if it has any, and its own objective."""
         settings, first = self.settings, self.settings.training.pretrain_iterations
-        own = Phase(settings.total_iterations, self._compiled(None), self._draw_episode)
+        stages = settings.card.stages(settings.own, self.problem) if settings.card.stages else ()
+        if settings.of_all_classes:
+            stages = [(end, _pretraining.on_own(objective)) for end, objective in stages]
+        meta = settings.training.metatrain_iterations
+        stages = [(first + math.ceil(round(end * meta, 6)), objective) for end, objective in stages]
+        stages.append((settings.total_iterations, None))
+        own = tuple(Phase(end, self._compiled(objective), self._draw_episode) for end, objective in stages)
         if not first:
-            return (own,)
+            return own
         if settings.card.pretraining:
             objective = settings.card.pretraining(settings.own, self.problem)
-            return Phase(first, self._compiled(objective), self._draw_batch), own
+            return Phase(first, self._compiled(objective), self._draw_batch), *own
         if self.method.step is None:
             raise UserError(f"method {settings.method} has no pretraining, expected pretrain_iterations=0")
+        if settings.of_all_classes:
+            return Phase(first, self._compiled(_pretraining.objective_of(self.problem)), self._draw_batch), *own
         objective = unadapted_objective(self.problem, self.method.start, self.method.predict)
-        return Phase(first, self._compiled(objective), self._draw_episode), own
+        return Phase(first, self._compiled(objective), self._draw_episode), *own
 
     def _compiled(self, objective):
         """A function: an update on each of a list of batches, by an objective or the method's; metrics of the last."""
         settings, engine = self.settings, self.settings.engine
-        size = settings.training.num_tasks if settings.card.whole_batch else engine.tasks_per_chunk
-        how = (self.method, size, engine.jit, settings.total_iterations, objective)
+        begin = settings.training.pretrain_iterations
+        how = (self.method, engine.tasks_per_chunk, engine.jit, settings.total_iterations, objective, begin)
         if engine.iterations_per_call > 1:
             return self.state.compile_loop(*how)
         step = self.state.compile(*how)
@@ -174,7 +205,9 @@ class SupervisedLearner:
         return self.tasks.sample("train", training.seed, step, training.num_tasks, shots, queries, ways, *how)
 
     def _draw_batch(self, step):
-        return self.tasks.batch("train", self.settings.seed, step, self.settings.own.batch_size)
+        settings = self.settings
+        size = settings.own.batch_size if settings.card.pretraining else settings.training.pretrain_batch
+        return self.tasks.batch("train", settings.seed, step, size)
 
     # Testing
 
@@ -205,6 +238,21 @@ class SupervisedLearner:
             yield self.curves.tested(self.state.current_weights(), protocol, shots)
 
 
+def _method(settings, problem):
+    """The Method, with a classifier of all training classes where its training begins with one. UserError if it can't.
+
+    Methods without inner steps are left alone.
+    """
+    method = settings.card.build(settings.own, problem)
+    if settings.card.pretraining or not settings.of_all_classes or method.step is None:
+        return method
+    if settings.training.optimizer != "adam":
+        raise UserError(f"pre-training a classifier goes with optimizer=adam, got {settings.training.optimizer}")
+    if not problem.network(problem.num_outputs).init(0).keys() <= method.init(0).keys():
+        raise UserError(f"method {settings.method} has no classifier to pre-train, expected pretrain_iterations=0")
+    return _pretraining.with_classifier(method, problem)
+
+
 def learning_rate(settings) -> float | Callable:
     """β, or its schedule over the training."""
     training = settings.training
@@ -214,18 +262,24 @@ def learning_rate(settings) -> float | Callable:
         return optimizers.stepwise(training.meta_lr, 0.5, training.halve_every)
     if training.schedule == "decaying":
         return optimizers.stepwise(training.meta_lr, 0.99, training.decay_every)
+    if training.schedule == "cosine":
+        return optimizers.cosine(training.meta_lr, training.final_lr, settings.total_iterations)
     return training.meta_lr
 
 
 def _row(metrics):
-    """Of metrics.csv. What is minimised has a column of its own where the objective names no other loss."""
+    """Of metrics.csv. What is minimised has a column of its own where the objective names no other loss.
+
+    What isn't finite, of an update that was left out, has no value.
+    """
     named = {"support_loss", "query_loss"} & metrics.keys()
-    return {name: float(value) for name, value in metrics.items() if name != "loss" or not named}
+    row = {name: float(value) for name, value in metrics.items() if name != "loss" or not named}
+    return {name: value for name, value in row.items() if np.isfinite(value)}
 
 
 def _with_train_classes(settings, tasks):
     """The settings with how many classes a batch of pretraining tells apart, so that θ is known without the data."""
-    if tasks is None or not settings.card.pretraining:
+    if tasks is None or not settings.of_all_classes:
         return settings
     recorded, here = settings.task.train_classes, tasks.num_batch_classes("train")
     if recorded not in (None, here):

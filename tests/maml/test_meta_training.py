@@ -344,6 +344,16 @@ def test_the_step_size_may_be_a_schedule_of_the_iteration():
     assert_weights(trainer, numpy_sgd(EPISODES, [0.04, 0.03, 0.02]))
 
 
+@pytest.mark.parametrize("bound", [0.5, 1e6])
+def test_the_whole_meta_gradient_is_shrunk_to_a_norm_where_it_is_longer(bound):
+    gradients = plane_gradients(START, EPISODES[0])
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients.values()))
+    assert norm > 0.5
+    factor = min(1, bound / norm)
+    expected = {name: w.numpy() - 0.01 * factor * gradients[name] for name, w in START.items()}
+    assert_weights(trained(EPISODES[:1], optimizer="sgd", clip_norm=bound), expected)
+
+
 def test_each_entry_of_the_meta_gradient_is_clipped():
     """At 0.5, which cuts some entries here and leaves others: without the clip, or by norm, θ would be another."""
     entries = np.abs(np.concatenate([np.ravel(g) for g in plane_gradients(START, EPISODES[0]).values()]))
@@ -399,6 +409,8 @@ def test_an_objective_is_told_how_far_the_training_is():
     step = Trainer(START, 0.01).compile(told, jit=False, total=4)
     assert [float(step(episode)["progress"]) for episode in EPISODES] == [0, 0.25, 0.5]
     assert float(Trainer(START, 0.01).compile(told, jit=False)(EPISODES[0])["progress"]) == 0
+    later = Trainer(START, 0.01).compile(told, jit=False, total=4, begin=2)
+    assert [float(later(episode)["progress"]) for episode in EPISODES] == [-1, -0.5, 0]
 
 
 def test_after_restart_adam_the_next_steps_are_a_fresh_adams():
@@ -531,6 +543,20 @@ def test_a_metric_that_is_not_one_number_a_task_is_refused(shape):
     method = line(metric=lambda y, target: tf.zeros(shape, tf.float64))
     with pytest.raises(UserError, match=r"support_accuracy has the shape \[.*\], expected one number a task, \[2\]"):
         mean_meta_gradient(method, W, line_episode((1, 0, 1, 1), (1, 1, 1, 3)))
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_steps_that_are_not_finite_are_left_out_and_counted_where_that_is_asked_for(loop):
+    bad = EPISODES[1]._replace(query_y=np.full_like(EPISODES[1].query_y, np.nan))
+    trainer = Trainer(START, 0.01, skip=True)
+    batches = [EPISODES[0], bad, EPISODES[2]]
+    if loop:
+        trainer.compile_loop(PLANE, jit=False)(batches)
+    else:
+        step = compile_plane(trainer)
+        assert [bool(step(batch)["finite"]) for batch in batches] == [True, False, True]
+    assert_weights(trainer, numpy_adam([EPISODES[0], EPISODES[2]]))
+    assert (int(trainer.iteration), int(trainer.skipped)) == (3, 1)
 
 
 # What is carried, and training without queries

@@ -206,6 +206,15 @@ def test_with_a_reference_they_are_the_running_averages_for_all(num_reference):
     assert_close(net.forward(inner_loop.per_task(weights, 1), x, num_reference)[0], expected, 1e-12)
 
 
+def test_running_averages_move_as_far_as_the_momentum_says():
+    net, fast = (network("dense", SCALED._replace(momentum=momentum)) for momentum in (0.1, 0.7))
+    _, weights, x = dense_with_averages()
+    one = inner_loop.per_task(weights, 1)
+    slow, quick = (n.forward_with_averages(one, x)[1] for n in (net, fast))
+    for name, value in slow.items():
+        np.testing.assert_allclose(quick[name] - one[name], 7 * (value - one[name]), rtol=1e-9)
+
+
 def test_running_averages_move_a_tenth_of_the_way_to_the_batchs_moments():
     """The outputs are `forward`'s; the variance that is kept is the unbiased one."""
     net, weights, x = dense_with_averages()

@@ -19,6 +19,13 @@ def test_a_halving_schedule_halves_after_every_so_many_iterations():
     assert got == [0.001, 0.001, 0.0005, 0.0005, 0.00025, 0.001 / 32]
 
 
+def test_a_cosine_schedule_ends_at_its_final_step_size():
+    """MAML++'s, of 100 epochs: 1e-3 at the first, 5.05e-4 at the 50th, 1e-5 at the end."""
+    schedule = optimizers.cosine(1e-3, 1e-5, 100)
+    got = [float(schedule(tf.constant(i, tf.int64))) for i in (0, 50, 100)]
+    np.testing.assert_allclose(got, [1e-3, 5.05e-4, 1e-5], rtol=1e-12)
+
+
 def test_a_gradient_step_by_hand():
     weights = {"w": tf.Variable([1.0, 2.0]), "v": tf.Variable(3.0)}
     optimizers.sgd_step(weights, {"w": tf.constant([0.5, -1.0])}, 0.5)

@@ -57,7 +57,7 @@ def build(name, kind, dtype, num_outputs):
 
 def make_problem(of, kind, dtype, num_outputs):
     """A hidden layer on 6 inputs, normalised as the settings say: networks have tests of their own."""
-    norm = networks.Norm(of.norm, of.norm_scale, of.norm_averages, of.norm_epsilon)
+    norm = networks.Norm(of.norm, of.norm_scale, of.norm_averages, of.norm_epsilon, of.norm_momentum)
 
     def network(outputs, shape=(6,)):
         return networks.dense_net(*shape, (7,), outputs, norm, dtype)
@@ -77,6 +77,8 @@ def make(name, kind, dtype=tf.float64):
         rng = np.random.default_rng(5)
         x, y = rng.normal(size=(M, 7, 6)), np.eye(TRAIN_CLASSES)[rng.integers(TRAIN_CLASSES, size=(M, 7))]
         objectives["pretraining"] = card.pretraining(own, problem), Batch(tf.constant(x, dtype), tf.constant(y, dtype))
+    stages = card.stages(own, problem) if card.stages else ()
+    objectives |= {f"stage until {end}": (objective, episode) for end, objective in stages}
     theta = method.init(0)
     return Case(method, problem, randomised(theta, carried(objectives, theta)), episode, objectives)
 
@@ -296,15 +298,17 @@ def test_a_published_result_stands_beside_a_run_of_its_settings(name, cell):
 
 
 def small_run(name, kind, folder):
-    """A Run of four iterations on tiny data."""
+    """A Run of four iterations on tiny data, with two inner steps where their number is a setting."""
     card = methods.get(name)
     given = {"jit": False, "iterations_per_call": 1}
+    given |= {"num_updates": 2} if "num_updates" in keys(card.Settings) else {}
     given["pretrain_iterations" if "metatrain_iterations" in card.unused else "metatrain_iterations"] = 4
     given |= {} if "num_tasks" in card.unused else {"meta_batch_size": 2}
     if kind == "regression":
         learner = SupervisedLearner(resolve("sinusoid", name, **given), SinusoidTasks(card.told_the_task))
         return Run(learner, folder, log=False)
     given |= {} if "conv" in card.unused else {"conv": False}
+    given |= {} if "num_queries" in card.unused else {"query_batch_size": 1}
     settings = resolve("glyphs", name, num_classes=2, **given)
     images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1), dtype=np.uint8)
     classes = ImageClasses(images, np.arange(0, 13, 3), ("a", "b", "c", "d"))

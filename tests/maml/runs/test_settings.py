@@ -199,6 +199,23 @@ def test_how_long_and_how_fast_may_differ(name, value):
     resolve("omniglot", **{name: value}).check_same(resolve("omniglot"), "folder", "others")
 
 
+@pytest.mark.parametrize("method, given", [
+    ("maml", {"schedule": "linear"}),
+    ("maml", {"schedule": "cosine", "final_lr": 1e-5}),
+    ("maml_plus_plus", {"schedule": "constant"}),  # whose loss changes with its progress
+])  # fmt: skip
+def test_how_long_may_not_differ_where_the_training_goes_by_its_length(method, given):
+    longer = resolve("miniimagenet", method, metatrain_iterations=9, **given)
+    with pytest.raises(UserError, match="metatrain_iterations=10 there and 9 here"):
+        longer.check_same(resolve("miniimagenet", method, metatrain_iterations=10, **given), "folder", "others")
+
+
+@pytest.mark.parametrize("given", [{"schedule": "cosine"}, {"final_lr": 1e-5}])
+def test_a_cosine_ends_at_a_step_size_that_is_given(given):
+    with pytest.raises(UserError, match="^final_lr is .*, expected a number with schedule=cosine, or nothing$"):
+        resolve("omniglot", **given)
+
+
 def test_a_setting_is_never_changed_in_place():
     with pytest.raises(AttributeError):
         resolve("omniglot").method = "oracle"
@@ -219,6 +236,11 @@ def older(**changes):
         "schedule",
         "halve_every",
         "decay_every",
+        "final_lr",
+        "clip_norm",
+        "pretrain_batch",
+        "norm_momentum",
+        "skip_not_finite",
         "train_classes",
     )
     return {**{name: value for name, value in today.items() if name not in young}, "baseline": None, **changes}

@@ -1,7 +1,5 @@
 """The learner of supervised runs: its phases, its schedule, what it draws, and what it says of itself."""
 
-from pathlib import Path
-
 import killed
 import numpy as np
 import pytest
@@ -10,11 +8,10 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageTasks
 from data_generators.sinusoid import SinusoidTasks
-from maml.methods import maml
 from maml.runs import files, supervised
 from maml.runs.checkpoints import Best, Latest
 from maml.runs.run import Run, make_run
-from maml.runs.settings import Settings, resolve
+from maml.runs.settings import resolve
 from maml.runs.supervised import KIND, SupervisedLearner, learning_rate
 
 
@@ -59,6 +56,15 @@ def test_a_method_without_inner_steps_has_no_unadapted_loss_to_pretrain_on(tmp_p
     run = killed.run(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks())
     with pytest.raises(UserError, match="method prototypical has no pretraining, expected pretrain_iterations=0"):
         run.train()
+
+
+@pytest.mark.parametrize("pretrain, ends", [(0, [4, 8, 20]), (10, [10, 14, 18, 30])])
+def test_a_methods_stages_are_parts_of_the_meta_training(tmp_path, pretrain, ends):
+    given = {"num_epochs": 10, "first_order_epochs": 2, "multi_step_epochs": 4, "pretrain_iterations": pretrain}
+    settings = killed.sinusoid_settings(method="maml_plus_plus", metatrain_iterations=20, **given)
+    learner = SupervisedLearner(settings, SinusoidTasks())
+    learner.begin(tmp_path)
+    assert [phase.end for phase in learner._phases] == ends
 
 
 class Counted(ImageTasks):
@@ -128,6 +134,59 @@ def test_the_table_has_no_column_for_a_loss_that_is_there_by_another_name(pretra
     assert files.read_columns(pretrained.folder / "metrics.csv") == supervised.COLUMNS
 
 
+def first_a_classifier(method, **given):
+    small = {"num_classes": 2, "num_filters": 3, "pretrain_iterations": 20, "metatrain_iterations": 10}
+    small |= {"meta_batch_size": 2, "query_batch_size": 1, "jit": False, "pretrain_batch": 4, "num_updates": 2}
+    return resolve("glyphs", method, **{**small, **given})
+
+
+@pytest.mark.parametrize("method", ["maml", "anil", "meta_sgd", "maml_plus_plus", "taml", "meta_lstm"])
+def test_before_a_gradient_method_images_train_a_classifier_of_all_classes(tmp_path, method):
+    """Batches, then tasks. The first phase leaves the new last layer alone, the second that of the classifier."""
+    given = {"num_updates": None} if method == "meta_sgd" else {}
+    settings, tasks = first_a_classifier(method, **given), Counted()
+    run = killed.run(tmp_path, settings, tasks)
+    run.learner.check(tmp_path)
+    run.learner.begin(tmp_path)
+    seen = [run.weights()]
+    while run.iteration < 30:
+        run.learner.advance()
+        seen += [run.weights()] if run.iteration in (20, 30) else []
+    assert tasks.drawn == [("train", step, 4) for step in range(20)] + ["task"] * 10
+    start, between, end = seen
+    assert start["train_w5"].shape == (3, 16) and start["w5"].shape == (3, 2)
+    moved = {n: [not np.array_equal(*two) for two in ((start[n], between[n]), (between[n], end[n]))] for n in start}
+    assert moved["conv1"] == [True, True]
+    assert (moved["w5"], moved["train_w5"]) == ([False, True], [True, False])
+    others = [n for n in moved if n.startswith(("alpha/", "meta/"))]
+    assert all(moved[n][0] is False for n in others)
+    assert "train_w5" not in run.learner.tested_weights()
+
+
+def test_what_there_is_for_each_step_moves_alike_in_pretraining(tmp_path):
+    run = killed.run(tmp_path, first_a_classifier("maml_plus_plus"), Counted())
+    run.learner.check(tmp_path)
+    run.learner.begin(tmp_path)
+    while run.iteration < 20:
+        run.learner.advance()
+    beta = run.weights()["beta0"]
+    assert beta.shape == (2, 3) and beta.any() and np.array_equal(beta[0], beta[1])
+
+
+def test_such_a_run_is_resumed_tested_and_adapted_without_the_classifier(tmp_path):
+    trained(tmp_path, first_a_classifier("maml"), killed.image_tasks())
+    again = killed.run(tmp_path, first_a_classifier("maml", metatrain_iterations=12), killed.image_tasks())
+    again.train()
+    assert again.iteration == 32
+    again.write_weights("latest")
+    assert "train_w5" not in np.load(tmp_path / files.WEIGHTS)
+
+
+def test_pretraining_a_classifier_is_adams():
+    with pytest.raises(UserError, match="^pre-training a classifier goes with optimizer=adam, got sgd$"):
+        SupervisedLearner(first_a_classifier("reptile", query_batch_size=None), killed.image_tasks())
+
+
 def test_the_rows_of_pretraining_are_of_its_batches(pretrained):
     first, last = files.read_table(pretrained.folder / "metrics.csv")
     assert {name for name, value in first.items() if value is not None} == {
@@ -146,12 +205,44 @@ def test_the_rows_of_pretraining_are_of_its_batches(pretrained):
         ({"schedule": "linear", "meta_lr": 1.0, "metatrain_iterations": 40}, [1.0, 0.75, 0.5]),
         ({"schedule": "halving", "meta_lr": 1.0, "halve_every": 10}, [1.0, 0.5, 0.25]),
         ({"schedule": "decaying", "meta_lr": 1.0, "decay_every": 10}, [1.0, 0.99, 0.9801]),
+        ({"schedule": "cosine", "meta_lr": 1.0, "final_lr": 0.5, "metatrain_iterations": 20}, [1.0, 0.75, 0.5]),
     ],
 )
 def test_the_step_size_at_iterations_0_10_and_20(given, expected):
     rate = learning_rate(resolve("omniglot", **given))
     got = [rate(tf.constant(i, tf.int64)) if callable(rate) else rate for i in (0, 10, 20)]
     np.testing.assert_allclose(np.array(got, np.float64), expected)
+
+
+class SometimesNaN(SinusoidTasks):
+    """Whose training tasks of some steps have no finite answer."""
+
+    def __init__(self, bad):
+        super().__init__()
+        self.bad = bad
+
+    def sample(self, split, seed, step, *how):
+        episode = super().sample(split, seed, step, *how)
+        return episode._replace(query_y=episode.query_y * np.nan) if split == "train" and step in self.bad else episode
+
+
+def test_updates_that_are_not_finite_end_the_run_or_are_left_out_counted_and_said(tmp_path, capsys):
+    given = {"metatrain_iterations": 20, "iterations_per_call": 1}
+    with pytest.raises(UserError, match="not finite at iteration 4"):
+        trained(tmp_path / "ends", killed.sinusoid_settings(**given), SometimesNaN([3]))
+    settings = killed.sinusoid_settings(**given, skip_not_finite=True)
+    run = trained(tmp_path / "goes_on", settings, SometimesNaN([3, 9]))
+    rows = files.read_table(run.folder / "metrics.csv")
+    assert [row["skipped"] for row in rows] == [2, 2]
+    assert (rows[0]["query_loss"], run.iteration) == (None, 20) and rows[1]["query_loss"] is not None
+    assert "left out as not finite: 1 of 1 updates; 2 so far" in capsys.readouterr().err
+
+
+def test_a_run_in_which_nothing_is_finite_any_more_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervised, "SKIPPED_IN_A_ROW", 5)
+    settings = killed.sinusoid_settings(skip_not_finite=True, iterations_per_call=1)
+    with pytest.raises(UserError, match="not finite at iteration 8"):
+        trained(tmp_path, settings, SometimesNaN([1, *range(3, 60)]))
 
 
 def test_what_a_method_wants_of_its_episodes_is_drawn(tmp_path):
@@ -173,25 +264,6 @@ def test_validation_of_a_method_without_inner_steps_has_nothing_before(tmp_path)
     trained(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks())
     (row,) = files.read_table(tmp_path / "metrics.csv")
     assert (row["val_accuracy_before"], row["val_accuracy_after"] is None) == (None, False)
-
-
-def test_a_batch_that_a_method_joins_is_one_chunk(monkeypatch):
-    """2 tasks of 4 would be differentiated together otherwise."""
-    settings, sizes = killed.sinusoid_settings(iterations_per_call=1, tasks_per_chunk=2), []
-
-    def objective(theta, episode, progress):
-        sizes.append(episode.support_x.shape[0])
-        return {"loss": tf.reduce_sum(theta["w1"]) * tf.ones([episode.support_x.shape[0]])}
-
-    card = settings.card._replace(
-        whole_batch=True, build=lambda *arguments: maml.CARD.build(*arguments)._replace(objective=objective)
-    )
-    monkeypatch.setattr(Settings, "card", card)
-    learner = SupervisedLearner(settings, SinusoidTasks())
-    learner.check(Path("nowhere"))
-    learner.begin(Path("nowhere"))
-    learner.advance()
-    assert set(sizes) == {4}
 
 
 # What it says
