@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from maml import layers
 from maml.methods import lstm
 from maml.methods._recurrent import add_bias, glorot, linear
 from maml.methods.card import setting
@@ -74,7 +75,7 @@ def control(weights, state, entering):
 
 def heads(x, count):
     """[M, n, count·L] as [M, n, count, L]."""
-    return tf.reshape(x, [*x.shape[:2], count, x.shape[2] // count])
+    return tf.reshape(x, [x.shape[0], layers.num_examples(x), count, x.shape[2] // count])
 
 
 def cosine(keys, memory):
@@ -87,4 +88,4 @@ def cosine(keys, memory):
 def read(attention, memory):
     """What R heads [M, n, R, P] read of the slots [M, n, P, W], one after the other: [M, n, R·W]."""
     found = tf.matmul(attention, memory)
-    return tf.reshape(found, [*found.shape[:2], found.shape[2] * found.shape[3]])
+    return tf.reshape(found, [found.shape[0], layers.num_examples(found), found.shape[2] * found.shape[3]])
