@@ -103,6 +103,15 @@ def test_pixels_of_another_range_are_refused(what):
         of(images)
 
 
+def test_pixels_are_from_0_to_1_also_where_they_are_distorted():
+    """Distorted bytes are floats to 255 on the way."""
+    images = np.full((2, 2, 4, 4, 1), 204, np.uint8)
+    for of_class in (images, images / np.float32(255)):
+        source = ImageTasks({"train": stack_classes(list(of_class), ["a", "b"])}, 2, rotate=False)
+        x = source.sample("train", 0, 0, 4, 1, 1, distorted=True).support_x
+        np.testing.assert_allclose(x.max(), 0.8, rtol=1e-6)
+
+
 def test_dark_images_are_no_error():
     of(np.zeros((2, 2, 2, 1), np.uint8))
     of(np.full((2, 2, 2, 1), 2, np.uint8))
