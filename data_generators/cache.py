@@ -1,18 +1,22 @@
 """Prepared image classes kept on disk, so that the second start is quick and takes no memory of its own."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import shutil
 import sys
-import tempfile
 import zlib
 
 import numpy as np
 
+from data_generators import locks
+from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses
 
 FORMAT = 1
+UNFINISHED = ".preparing"  # ends the name of the folder in which a pair is made
 BLOCK = 1 << 24  # bytes
 
 
@@ -34,15 +38,37 @@ def cached(name, key, cache_dir, build):
     except (OSError, ValueError, KeyError, TypeError) as error:
         if os.path.exists(about):  # it is written last: without it nothing was finished
             print(f"cache: {pixels} is damaged ({error}) and is made again", file=sys.stderr)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=folder, prefix=f"{stem}-")
-    except OSError as error:
-        _go_without(pixels, error)
-        return build(_in_memory)
-    with scratch:
-        draft = _Draft(pathlib.Path(scratch.name), pixels)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _clear_up(folder)
+            stack.enter_context(locks.held(folder / f"{stem}.lock", f"the preparation of {pixels}", wait=True))
+            scratch = stack.enter_context(_scratch(folder / f"{stem}{UNFINISHED}"))
+        except OSError as error:
+            _go_without(pixels, error)
+            return build(_in_memory)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return _read(pixels, about)  # another process may have made it until the lock was ours
+        draft = _Draft(scratch, pixels)
         return draft.keep(build(draft.allocate), about)
+
+
+@contextlib.contextmanager
+def _scratch(folder):
+    """A new folder, gone afterwards. What a killed process left there is gone before."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_up(folder):
+    """Removes what killed processes left: unfinished folders that nobody holds the lock of."""
+    for left in folder.glob(f"*{UNFINISHED}"):
+        with contextlib.suppress(UserError), locks.held(left.with_suffix(".lock"), str(left)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 class _Draft:

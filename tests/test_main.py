@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import authors
@@ -233,12 +234,21 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert "stopped and saved at iteration 15; the same command goes on from there" in capsys.readouterr().out
 
 
-def test_ctrl_c_outside_training(monkeypatch, capsys):
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_outside_training(monkeypatch, capsys, number, code):
+    """As where the images are prepared: what is being made there is cleared up on the way out."""
+    before, left = signal.getsignal(number), []
+
     def interrupted(*_, **__):
-        raise KeyboardInterrupt
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        finally:
+            left.append(number)
 
     monkeypatch.setattr(sources, "load", interrupted)
-    assert call(SINE) == 130
+    assert call(SINE) == code
+    assert left == [number] and signal.getsignal(number) == before
     assert capsys.readouterr().err == "stopped; the same command goes on from the last checkpoint\n"
 
 

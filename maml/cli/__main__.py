@@ -1,28 +1,54 @@
 """`maml`, `python main.py`, `python -m maml.cli`: parse, then run a method, or what was asked for instead."""
 
+import contextlib
+import signal
 import sys
+import threading
 
 from absl import logging
 
 from data_generators.errors import UserError
 from maml.cli import commands, flags
+from maml.runs.run import STOPS
 
 
 def main(arguments=None):
-    """The exit code: 0; 2 after a line on stderr that says what is wrong; 130 after Ctrl-C.
+    """The exit code: 0; 2 after a line on stderr that says what is wrong; 128 + n after signal n, 130 for Ctrl-C.
 
     arguments: the words behind the program's name; None: those of this process.
     """
     logging.set_verbosity(logging.WARNING)
     try:
-        asked = flags.parse(sys.argv[1:] if arguments is None else arguments)
-        return commands.command(asked)(asked)
+        with _leaving_on_signals():
+            asked = flags.parse(sys.argv[1:] if arguments is None else arguments)
+            return commands.command(asked)(asked)
     except (UserError, OSError) as error:  # OSError: folders that can't be written, a full disk
         print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # while training, a Run sees to it
+    except KeyboardInterrupt as stop:  # while training, a Run sees to it
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _leaving_on_signals():
+    """Within, what else would end the process at once interrupts it as Ctrl-C does, and nothing half-made is left.
+
+    Process 1 of a container would not even be ended by them.
+    """
+
+    def leave(number, _):
+        raise KeyboardInterrupt(number)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    ours = [n for n in STOPS if n != signal.SIGINT and in_main_thread and signal.getsignal(n) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

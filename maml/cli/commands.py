@@ -51,7 +51,7 @@ def train_and_test(asked):
     run = make_run(kind, settings, folder, options, asked["log"])
     if asked["train"] and not run.train(asked["resume"]):
         print(f"stopped and saved at iteration {run.iteration:,}; the same command goes on from there")
-        return 130
+        return 128 + run.stopped_by
     label = authors.import_into(run, imported) if imported else None
     summary = testing.test(run, protocol, command_line(asked), label)
     DRAW[kind.name](folder)

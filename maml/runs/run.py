@@ -11,10 +11,14 @@ from pathlib import Path
 import tensorflow as tf
 import tqdm
 
+from data_generators import locks
 from data_generators.errors import UserError
 from maml.runs import files
 from maml.runs.checkpoints import Best, Checkpoints, Latest, State
 from maml.runs.kind import Kind, Learner
+
+# Ctrl-C; what schedulers and `docker stop` send; a terminal that is closed, where the system has that.
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def make_run(kind: Kind, settings, folder: str | Path, options: dict | None = None, log: bool = True) -> "Run":
@@ -41,6 +45,7 @@ class Run:
         self._writer = None
         self._columns = ()
         self._trained = None  # iterations of a training whose checkpoints aren't here
+        self.stopped_by = None  # the signal that ended the training before its time
         self._since = None  # when the training that `state.seconds` doesn't count yet began
 
     @property
@@ -59,16 +64,22 @@ class Run:
         """Trains to the settings' last iteration, from the newest checkpoint if there is one.
 
         resume: False starts anew; the old folder is set aside as <folder>.old-1, -2, …
-        Returns True if it got there, False if Ctrl-C stopped it: it then finishes what it is at and saves; a second
-        Ctrl-C interrupts at once. Raises UserError where the learner can't go on; the last checkpoint is then the last
-        good one.
+        Returns True if it got there, False if it was stopped by `stopped_by`, one of STOPS: it then finishes what it is
+        at and saves; a second Ctrl-C interrupts at once. Raises UserError where another process trains it, and where
+        the learner can't go on; the last checkpoint is then the last good one.
         """
-        self._begin(resume)
+        self._check(resume)
+        lock = self.folder.with_name(f".{self.folder.name}.lock")  # beside the folder, which may be set aside
+        with locks.held(lock, str(self.folder)):
+            self._begin(resume)
+            return self._train()
+
+    def _train(self):
         learner, total = self.learner, self.settings.total_iterations
         if self.iteration >= total:
             return True
         bar = tqdm.tqdm(total=total, initial=self.iteration, desc=self.settings.name, smoothing=0.05, unit="it")
-        with bar, _ctrl_c() as stopped:
+        with bar, _stops() as stopped:
             while self.iteration < total:
                 before = self.iteration
                 progress = learner.advance()
@@ -85,17 +96,24 @@ class Run:
                 if at_checkpoint or stopped:
                     self._save()
                 if stopped:
+                    self.stopped_by = stopped[0]
                     return False
         return True
 
-    def _begin(self, resume):
-        """The state of the newest checkpoint, and a folder in which training goes on from there."""
+    def _check(self, resume):
+        """UserError where the training can't go on from the newest checkpoint. Writes nothing."""
         if resume:
             check_trainable(self.folder)
             self.checkpoints.restore_latest()
         self._check_length()
         self.learner.check(self.folder)
-        if not resume:
+
+    def _begin(self, resume):
+        """The state of the newest checkpoint, and a folder in which training goes on from there."""
+        if resume:
+            self.checkpoints.restore_latest()  # again: another process may have gone on until the lock was ours
+            self._check_length()
+        else:
             set_aside(self.folder)
         self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
         files.write_json(self.folder / "config.json", self.settings.to_dict())
@@ -256,21 +274,23 @@ def set_aside(folder: Path) -> None:
 
 
 @contextmanager
-def _ctrl_c():
-    """Within, the first Ctrl-C fills the list it yields instead of interrupting, so that a step is not cut in two."""
-    pressed = []
+def _stops():
+    """Within, one of STOPS is added to the list it yields instead of interrupting, so that a step is not cut in two."""
+    came, previous = [], {}
 
-    def press(*_):
-        if pressed:
+    def stop(number, _):
+        if came and number == signal.SIGINT:
             raise KeyboardInterrupt
-        pressed.append(True)
+        came.append(number)
 
     try:
-        previous = signal.signal(signal.SIGINT, press)
+        for number in STOPS:
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it ignored
+                previous[number] = signal.signal(number, stop)
     except ValueError:  # not in the main thread: leave signals alone
-        yield pressed
-        return
+        pass
     try:
-        yield pressed
+        yield came
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -4,11 +4,16 @@ import errno
 import json
 import os
 import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
-from data_generators import cache
+from data_generators import cache, locks
 from data_generators.cache import cached
 from data_generators.image_classes import ImageClasses, stack_classes
 
@@ -169,6 +174,44 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cached("x", "key", tmp_path, classes)
     assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from data_generators.cache import cached
+
+def build(allocate):
+    allocate((2, 2, 2, 1))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+cached("x", sys.argv[2], sys.argv[1], build)
+"""
+
+
+@pytest.mark.parametrize("key", ["the same", "another"])
+def test_what_a_kill_left_is_cleared_up_by_the_next(tmp_path, key):
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, "the same"])
+    assert killed.returncode == -signal.SIGKILL and any(path.is_dir() for path in tmp_path.iterdir())
+    assert_same(cached("x", key, tmp_path, classes))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy"]
+
+
+def test_what_another_process_is_preparing_is_waited_for(tmp_path, monkeypatch):
+    """And read then, not built again."""
+    others, said = [], []
+
+    def build(allocate):
+        other = threading.Thread(target=lambda: others.append(cached("x", 1, tmp_path, not_again)))
+        other.start()
+        others.append(other)
+        while "is in use by" not in "".join(said):
+            time.sleep(0.01)
+        return classes()
+
+    monkeypatch.setattr(locks, "print", lambda line, file: said.append(line), raising=False)
+    assert_same(cached("x", 1, tmp_path, build))
+    others[0].join()
+    assert_same(others[1])
 
 
 def test_an_error_of_build_goes_through_and_leaves_nothing_behind(tmp_path):

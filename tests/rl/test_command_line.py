@@ -154,11 +154,12 @@ def test_fewer_iterations_than_those_of_the_run(logdir, capsys):
     assert "trained to iteration 2 already, expected no more than the 1 asked for" in line
 
 
-def test_ctrl_c_loses_nothing(monkeypatch, capsys):
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_loses_nothing(monkeypatch, capsys, number, code):
     def iterate(self):
         self.trainer.iteration.assign_add(1)
         if stop:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return {"pre_return": -2.0, "post_return": -1.0, "kl": 0.0, "accepted": True, "reason": "", "steps": 1,
                 "diverged": 0, "sampling_seconds": 1.0, "learning_seconds": 1.0, "failure": "",
                 "spoilt": False}  # fmt: skip
@@ -168,7 +169,7 @@ def test_ctrl_c_loses_nothing(monkeypatch, capsys):
     monkeypatch.setattr(testing, "test", lambda *_: {})
     monkeypatch.setattr(testing, "headline", lambda *_: "tested")
     monkeypatch.setitem(commands.DRAW, "rl", lambda _: None)
-    assert call(POINT) == 130
+    assert call(POINT) == code
     assert "stopped and saved at iteration 1; the same command goes on from there" in capsys.readouterr().out
     stop = False
     assert call(POINT) == 0

@@ -112,11 +112,13 @@ def test_a_kill_leaves_nothing_beside_whole_checkpoints(kills):
 # Ctrl-C
 
 
-@pytest.fixture
-def stopped(tmp_path):
-    """A run that Ctrl-C reached within the call of iterations 21 to 25, and what `train` returned."""
-    run = sinusoid_run(tmp_path / "run", TasksWith(22, lambda _: os.kill(os.getpid(), signal.SIGINT)))
-    return run, run.train()
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def stopped(request, tmp_path):
+    """A run that a signal reached within the call of iterations 21 to 25, and what `train` returned."""
+    run = sinusoid_run(tmp_path / "run", TasksWith(22, lambda _: os.kill(os.getpid(), request.param)))
+    result = run.train()
+    assert run.stopped_by == request.param
+    return run, result
 
 
 def test_ctrl_c_ends_the_training(stopped):
@@ -130,6 +132,29 @@ def test_ctrl_c_saves_where_it_stopped(stopped):
 def test_stopped_and_started_again_the_state_has_the_same_bits(stopped, kills):
     assert sinusoid_run(stopped[0].folder).train()
     assert last_state(stopped[0].folder) == last_state(kills[0] / "sinusoid:never")
+
+
+def test_a_terminal_that_nohup_has_ignored_stops_nothing(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = sinusoid_run(tmp_path / "run", TasksWith(22, lambda _: os.kill(os.getpid(), signal.SIGHUP)))
+        assert run.train() and run.iteration == 60
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_start_is_refused_while_the_first_trains(tmp_path):
+    second, refusals = sinusoid_run(tmp_path / "run"), []
+
+    def start(_):
+        with pytest.raises(UserError) as error:
+            second.train()
+        refusals.append(str(error.value))
+
+    assert sinusoid_run(tmp_path / "run", TasksWith(22, start)).train()
+    assert refusals[0].startswith(f"{tmp_path / 'run'} is in use by process {os.getpid()} on ")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert second.train() and second.iteration == 60
 
 
 def test_a_second_ctrl_c_interrupts_at_once(tmp_path):
