@@ -127,19 +127,16 @@ class ImageTasks:
         self.check(split, num_shots, num_queries, num_ways)
         num_ways = self.num_classes if num_ways is None else num_ways
         classes, rng = self.splits[split], streams.generator(split, seed, step)
-        white = pixels.white(classes.images)
         chosen = _distinct(rng, np.full(num_tasks, len(classes.names)), num_ways)  # [M, N]
         turns = rng.integers(4, size=chosen.shape) if self.rotate else np.zeros_like(chosen)
         picks = _distinct(rng, self._sizes[split][chosen.ravel()], num_shots + num_queries)  # [M·N, K + Q]
         picks = picks.reshape(num_tasks, num_ways, -1) + classes.offsets[chosen][..., None]
-        images = _turned(classes.images[picks], turns)  # [M, N, K + Q, H, W, C]
+        images = pixels.scaled(_turned(classes.images[picks], turns))  # [M, N, K + Q, H, W, C]
         if distorted:
-            images = distortions.distorted(
-                pixels.scaled(images), streams.generator(split, seed, step, streams.DISTORTIONS)
-            )
+            images = distortions.distorted(images, streams.generator(split, seed, step, streams.DISTORTIONS))
 
         def flat(x):  # [M, N, K, H, W, C] -> [M, N·K, H, W, C]
-            return pixels.scaled(x, white).reshape(num_tasks, num_ways * x.shape[2], *self.input_shape)
+            return x.reshape(num_tasks, num_ways * x.shape[2], *self.input_shape)
 
         def labels(count):
             return np.tile(np.repeat(np.eye(num_ways, dtype=np.float32), count, axis=0), (num_tasks, 1, 1))
@@ -171,7 +168,7 @@ class ImageTasks:
         labels = self._turns * (np.searchsorted(classes.offsets, picks, side="right") - 1) + turns
         y = np.zeros((1, size, num_classes), np.float32)
         y[0, np.arange(size), labels] = 1
-        return Batch(pixels.scaled(_turned(classes.images[picks], turns), pixels.white(classes.images))[None], y)
+        return Batch(pixels.scaled(_turned(classes.images[picks], turns))[None], y)
 
     @property
     def _turns(self):

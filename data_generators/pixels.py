@@ -31,16 +31,11 @@ def _largest(images):
     return largest
 
 
-def white(images):
-    """What white is in an array that `check` let through: 255 or 1."""
-    return 255 if images.dtype == np.uint8 else 1
-
-
-def scaled(images, white):
-    """float32 from 0 to 1. white: that of the array they were drawn from."""
+def scaled(images):
+    """float32 from 0 to 1 of an array that `check` let through."""
     x = images.astype(np.float32, order="C")
-    if white != 1:
-        x /= np.float32(white)  # times 1 / 255 would round otherwise
+    if images.dtype == np.uint8:
+        x /= np.float32(255)  # times 1 / 255 would round otherwise
     return x
 
 

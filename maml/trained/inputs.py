@@ -52,7 +52,7 @@ def read_images(images: Any, datasource: str, input_shape: tuple) -> np.ndarray:
 
 def pixels(images: np.ndarray) -> tf.Tensor:
     """float32 [n, H, W, C] from 0 to 1, of what `read_images` returns; as `ImageTasks` has them."""
-    return tf.constant(pixel_rule.scaled(images, pixel_rule.white(images)))
+    return tf.constant(pixel_rule.scaled(images))
 
 
 def read_labels(labels: Any, num_images: int, num_classes: int | None) -> tuple[list, tuple]:

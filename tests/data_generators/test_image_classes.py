@@ -104,7 +104,7 @@ def test_pixels_of_another_range_are_refused(what):
 
 
 def test_pixels_are_from_0_to_1_also_where_they_are_distorted():
-    """Distorted bytes are floats to 255 on the way."""
+    """Bytes become floats on the way, which must not be divided twice, nor not at all."""
     images = np.full((2, 2, 4, 4, 1), 204, np.uint8)
     for of_class in (images, images / np.float32(255)):
         source = ImageTasks({"train": stack_classes(list(of_class), ["a", "b"])}, 2, rotate=False)
