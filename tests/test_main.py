@@ -18,7 +18,7 @@ from data_generators import omniglot, sources
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
 from maml import networks
-from maml.cli import commands
+from maml.cli import commands, plans
 from maml.runs import files, supervised
 from maml.runs.checkpoints import Best, Latest
 
@@ -120,7 +120,7 @@ def test_a_baseline_is_a_method(flag):
     ],
 )
 def test_the_split_that_is_tested(command, split, monkeypatch):
-    monkeypatch.setattr(commands, "settle", lambda _, settings, *__: (settings, None))
+    monkeypatch.setattr(plans, "settle", lambda _, settings, *__: (settings, None))
     assert plan(command).protocol.split == split
 
 
@@ -413,7 +413,7 @@ def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, 
         ("--method=prototypical --datasource=glyphs --train_update_lr=3", "; this is method prototypical"),
         (
             "--datasource=omniglot --train_ways=30",
-            "train_ways given, which belongs to method prototypical; this is method maml",
+            "train_ways given, which belongs to method prototypical, siamese; this is method maml",
         ),
         ("--norm=foo", "norm is 'foo', expected one of batch_norm, layer_norm, None"),
         ("--baseline=foo", "baseline is 'foo', expected oracle"),

@@ -49,8 +49,9 @@ def test_the_images_a_run_takes_follow_from_its_settings(tmp_path, datasource):
 
 @pytest.mark.parametrize("method", ["meta_sgd", "prototypical", "reptile", "fine_tuning"])
 def test_a_run_of_any_method_is_loaded(tmp_path, method):
-    weights = write_run(tmp_path, small_settings(method))
-    assert_weights(maml.load_run(tmp_path).weights, weights[1])
+    weights = write_run(tmp_path, small_settings(method))[1]
+    read = {name: w for name, w in weights.items() if not name.startswith("train_")}  # what a task is learnt from
+    assert_weights(maml.load_run(tmp_path).weights, read)
 
 
 def test_the_step_size_that_its_test_chose_on_validation_tasks_comes_along(tmp_path):
