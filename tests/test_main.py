@@ -18,7 +18,7 @@ from data_generators import omniglot, sources
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
 from maml import networks
-from maml.cli import commands, plans
+from maml.cli import plans
 from maml.runs import files, supervised
 from maml.runs.checkpoints import Best, Latest
 

@@ -265,10 +265,21 @@ def _differences(of_dataset):
 
 
 def _context(dataset):
-    """The table of what [P] compares with on a data set: a row a method, a column a task or a step."""
-    of_dataset = [cell for _, cell in cells(dataset, measured_here=False)]
-    if not of_dataset:
-        return ""
+    """The tables of what [P] compares with on a data set, a row a method, and of what is measured in another way."""
+    context = cells(dataset, measured_here=False)
+    of_dataset = [cell for name, cell in context if is_papers(name)]
+    return (_papers_context(of_dataset) if of_dataset else "") + _other_measures(
+        [cell for name, cell in context if not is_papers(name)]
+    )
+
+
+def _other_measures(others):
+    """The table of what other papers measure in another way than tests here do."""
+    rows = [[cell.label, str(cell), cell.source] for cell in others]
+    return "\n" + table(["published of another measure, not run", "", "source"], rows) if rows else ""
+
+
+def _papers_context(of_dataset):
     if of_dataset[0].num_classes is None:
         steps = sorted({step for cell in of_dataset for step in cell.values})
         rows = [[cell.label, *(cell.number(step) for step in steps)] for cell in of_dataset]

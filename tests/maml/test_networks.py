@@ -135,7 +135,7 @@ def test_a_dense_net_is_that_of_numpy():
 
 def test_a_dense_net_flattens_images_itself():
     net = networks.dense_net(6, (7, 5), OUTPUTS, dtype=tf.float64)
-    weights = inner_loop.inner_loop.per_task(random_weights(net), 2)
+    weights = inner_loop.per_task(random_weights(net), 2)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 3, 2, 1)))
     np.testing.assert_array_equal(net.forward(weights, x), net.forward(weights, tf.reshape(x, [2, 4, 6])))
 
@@ -231,7 +231,7 @@ def test_running_averages_move_a_tenth_of_the_way_to_the_batchs_moments():
 
 def test_a_network_without_running_averages_has_none_to_give():
     net = network("dense", "batch_norm")
-    weights = inner_loop.inner_loop.per_task(random_weights(net), 2)
+    weights = inner_loop.per_task(random_weights(net), 2)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 6)))
     outputs, averages = net.forward_with_averages(weights, x)
     np.testing.assert_array_equal(outputs, net.forward(weights, x))
