@@ -63,7 +63,7 @@ def _beside(datasource, method, runs):
         return Row(title, theirs, spread=published.SPREAD)
     made = about(group) | ({"iterations": UNTRAINED, "time": ""} if method == "random" else {})
     measured = bold(mean(group), not group[0].is_short)
-    return Row(title, theirs, measured, group[0].evaluation.error_is, **made, front=True)
+    return Row(title, theirs, measured, group[0].evaluation.error_is, **made, front=method == "maml")
 
 
 def experiments():
