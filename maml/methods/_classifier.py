@@ -54,7 +54,7 @@ def pretraining(settings, problem):
 def preset(task: Task) -> dict:
     """[RL-code]'s settings of the training, for photographs and for drawings, which it has none for."""
     return dict(
-        pretrain_iterations=30000,  # [RL-code]; after 6,000 on Omniglot one image in twenty is told among 4,400 classes
+        pretrain_iterations=30000,  # [RL-code]
         metatrain_iterations=0,
         batch_size=64,  # [RL-code]
         meta_lr=0.001,  # [RL-code]: Adam's
