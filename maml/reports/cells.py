@@ -112,7 +112,7 @@ def title(name: str, cell: Published) -> str:
 
 def variant(name: str, cell: Published) -> list[str]:
     """The flags of the settings in which a cell's run differs from the method's preset: ['--conv=False']."""
-    return _flags(name, cell.variant)
+    return as_flags(name, cell.variant)
 
 
 def command(name: str, cell: Published) -> str:
@@ -126,10 +126,10 @@ def flags(name: str, cell: Published) -> list[str]:
     given |= {} if cell.num_classes in (None, Task.num_classes) else {"num_classes": cell.num_classes}
     usual = 10 if cell.num_classes is None else Task.num_shots  # as runs.settings.resolve
     given |= {} if trained_shots(cell) == usual else {"num_shots": trained_shots(cell)}
-    return [*_flags(name, given), *variant(name, cell)]
+    return [*as_flags(name, given), *variant(name, cell)]
 
 
-def _flags(name, given):
-    """['--stop_grad', '--conv=False'] of {field: value}."""
+def as_flags(name: str, given: dict) -> list[str]:
+    """['--stop_grad', '--conv=False'] of a method's {field: value}."""
     names = keys(Task) | keys(methods.get(name).Settings)
     return [f"--{names.get(field, field)}" + ("" if value is True else f"={value}") for field, value in given.items()]

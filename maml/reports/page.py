@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from data_generators.errors import UserError
-from maml.reports import comparison, summaries
+from maml.reports import comparison, side_by_side, summaries
 from maml.reports.cells import all_beside, by_dataset, datasets, is_papers
 from maml.reports.tables import Row, about, bold, figures, how, link, longest, mean, quoted, table
 from maml.runs import files
@@ -29,6 +29,8 @@ says how long it was. Where a row has several seeds, the number is their mean.
 """
 
 NOTES = """
+## Every run
+
 Below, "queries" are those of each class in a task. "step" is the number of inner steps after which it is read. "queries
 together" is how [P] tests: batch norm uses the statistics of all queries of a task together. "one query at a time"
 normalises each query by itself, with the statistics of the support set. A published number stands in the column of the
@@ -64,12 +66,14 @@ def rebuild(results_dir, out="README.md", parts=()):
     rows = [*comparison.beside_ours(runs), *chain.from_iterable(part.beside(theirs) for part, theirs in others)]
     ledger = base / "deviations.md"
     text = "".join([
-        HEAD + _opening(rows) + NOTES,
+        HEAD + _opening(rows),
+        side_by_side.section(runs, base),
+        _pictures(runs, others, base),
+        "\n" + files.read_text(ledger) if ledger.exists() else "",
+        NOTES,
         *(comparison.section(dataset, runs) for dataset in datasets()),
         *(part.section(theirs, base) for part, theirs in others),
         comparison.unpublished_runs(runs) + comparison.tested_otherwise(runs),
-        _pictures(runs, others, base),
-        "\n" + files.read_text(ledger) if ledger.exists() else "",
         how(everything, base),
         comparison.settings(chain.from_iterable(part.settings() for part in parts)),
     ])  # fmt: skip

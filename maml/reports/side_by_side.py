@@ -1,0 +1,245 @@
+"""All methods side by side: for each data set one table and one picture, what was measured beside what is published.
+
+A method has a row, a task a column. Settings other than a method's best that a paper has and nobody ran are left to the
+tables of `comparison`.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from data_generators import sources
+from maml import methods
+from maml.methods.card import ALONE, TOGETHER
+from maml.reports import cells
+from maml.reports.plots import BLACK, BLUE, GREEN, ORANGE, drawing
+from maml.reports.summaries import Summary
+from maml.reports.tables import Result, between_seeds, bold, link, longest, mean, quoted, table
+
+HEAD = """
+## All methods side by side
+
+What is measured comes first in a cell; what is published is in brackets, in the line of the way in which its paper
+tests. "together": the queries of a task are normalised together. "alone": one query at a time. In the pictures dots are
+measured, crosses published. Commands and details are in the tables below.
+"""
+
+FIRST = "method: measured ± 95 % interval over tasks (published ± what its paper has)"
+WAYS = {TOGETHER: "together", ALONE: "alone"}
+COLOURS = {TOGETHER: ORANGE, ALONE: BLUE}
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracy
+HIGHEST = 0.9995  # drawn on a logit axis, which has no 100 %
+WAVE_SHOTS, WAVE_STEPS = (5, 10, 20), {0: GREEN, 1: BLUE, 10: ORANGE}  # of the paper's figure 3, and some of its steps
+
+
+class Entry(NamedTuple):
+    """A method on a task: published, {way of normalising queries: Published}; measured, {way: results of the seeds}.
+
+    note: what is to be said beside it, "" for nothing.
+    """
+
+    published: dict
+    measured: dict
+    note: str = ""
+
+
+def section(runs: Iterable[Summary], base: Path) -> str:
+    """The table and the picture of every data set with runs; '' if there are none. Writes the pictures into base."""
+    text = "".join(_classification(dataset, runs, base) for dataset in _data_sets(runs)) + _waves(runs, base)
+    return HEAD + text if text else ""
+
+
+def _data_sets(runs):
+    """Those that were classified, the published ones first."""
+    found = dict.fromkeys(run.dataset for run in runs if run.unit == "accuracy")
+    return [*(name for name in cells.datasets() if name in found), *(found.keys() - set(cells.datasets()))]
+
+
+# Classification
+
+
+def entries(dataset: str, runs: Iterable[Summary]) -> dict[str, dict[tuple, Entry]]:
+    """{method's title: {(N, K at test): Entry}} of what is measured or published on a data set."""
+    found, labels, shown = {}, {}, set()
+    for name in methods.names():
+        for cell in (cell for other, cell in cells.cells() if other == name and cell.num_classes is not None):
+            labels.setdefault((name, str(cell.variant)), cells.method_title(name, cell))
+            if cell.dataset == dataset:
+                group = longest(cells.standing_beside(name, cell, runs))
+                shown |= {run.folder for run, _ in group}
+                if group or not cell.variant or cells.is_papers(name):
+                    of_method = found.setdefault(_row(name, cell.variant, labels), {})
+                    _add(of_method, (cell.num_classes, cell.num_shots), name, cell, group)
+        mine = [run for run in runs if (run.dataset, run.method, run.quoted.split) == (dataset, name, "test")]
+        rest = [run for run in mine if run.folder not in shown]
+        for group in _experiments(rest):
+            run = group[0].run
+            of_method = found.setdefault(_row(name, run.variant, labels), {})
+            of_method.setdefault((run.num_classes, group[0].evaluation.shots), Entry({}, _ways(group)))
+    return found
+
+
+def _add(of_method, task, name, cell, group):
+    """Enters a published result. Of several trainings behind one task the measured goes first, then that with its K."""
+    note = "" if cells.trained_shots(cell) == cell.num_shots else f"trained with K = {cell.trained_shots}"
+    entry, published = of_method.get(task), {methods.get(name).column(cell): cell}
+    if entry is None or (bool(entry.measured), not entry.note) < (bool(group), not note):
+        of_method[task] = Entry(published, _ways(group), note)
+    elif entry.note == note:
+        of_method[task] = entry._replace(published=entry.published | published)
+
+
+def _row(name, variant, labels):
+    """The method's title; of other settings than its usual ones what a paper calls them, or their flags."""
+    flags = ", ".join(flag.removeprefix("--") for flag in cells.as_flags(name, variant))
+    title = methods.get(name).title
+    return labels.get((name, str(variant)), f"{title}, {flags}" if flags else title)
+
+
+def _experiments(runs):
+    """The longest groups of seeds of each experiment."""
+    found = {}
+    for result in quoted(runs):
+        run = result.run
+        experiment = (run.num_classes, run.num_shots, str(sorted(run.variant.items())))
+        found.setdefault(experiment, []).append(result)
+    return [longest(results) for results in found.values()]
+
+
+def _ways(group):
+    """{way: results}, without a way that was not tested."""
+    if not group:
+        return {}
+    return {way: results for way, results in zip(WAYS, cells.both_ways(group), strict=True) if results}
+
+
+def _classification(dataset, runs, base):
+    of_methods = entries(dataset, runs)
+    tasks = sorted({task for of_method in of_methods.values() for task in of_method})
+    if not any(entry.measured for of_method in of_methods.values() for entry in of_method.values()):
+        return ""
+    head = [FIRST, *(f"{n}-way {k}-shot" for n, k in tasks)]
+    lines = [[name, *(_cell(of_method.get(task)) for task in tasks)] for name, of_method in of_methods.items()]
+    path = base / f"methods_{dataset}.png"
+    draw(path, f"{sources.title(dataset)} · bars 95 % interval over tasks", of_methods)
+    return f"\n### {sources.title(dataset)}\n\n{table(head, lines)}\n![methods]({link(path, base)})\n"
+
+
+def _cell(entry):
+    """'together **99.33 ± 0.32 %** (98.7 ± 0.4 %)<br>alone **95.73 ± 0.71 %**'."""
+    if entry is None:
+        return "–"
+    lines = [] if entry.measured else ["not run"]
+    for way, word in WAYS.items():
+        results, cell = entry.measured.get(way), entry.published.get(way)
+        measured = bold(mean(results), not results[0].is_short) if results else ""
+        printed = f"({cell})" if cell else ""
+        if measured or printed:
+            lines.append(" ".join(filter(None, [word, measured, printed])))
+    return "<br>".join([*lines, *filter(None, [entry.note])])
+
+
+def draw(path: Path, title: str, of_methods: dict[str, dict[tuple, Entry]]) -> None:
+    """Draws accuracy against method, a panel a task with a run, the least accurate on top."""
+    tasks = sorted({task for of in of_methods.values() for task, entry in of.items() if entry.measured})
+    names = [name for name, of in of_methods.items() if any(entry.measured for entry in of.values())]
+    names.sort(key=lambda name: max(_height(entry) for entry in of_methods[name].values()))
+    size = (1.8 + 3.4 * len(tasks), 1.5 + 0.42 * len(names))
+    with drawing(path, size, title, columns=len(tasks), sharey=True) as axes:
+        for axis, task in zip(axes[0], tasks, strict=True):
+            for line, name in enumerate(names):
+                _draw_entry(axis, line, of_methods[name].get(task))
+            axis.set_title("{}-way {}-shot".format(*task))
+            axis.set_xlabel("accuracy (logit scale)")
+            _scale(axis)
+        handles = {f"measured, {way}": ("o", colour) for way, colour in COLOURS.items()}
+        _one_row_a_method(axes[0], names, handles | {"published": ("X", BLACK)})
+
+
+def _one_row_a_method(axes, names, handles):
+    """Names on the first axis, the first on top, and one legend {label: (marker, colour)} below all."""
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    for label, (marker, colour) in handles.items():
+        axes[0].plot([], [], marker, color=colour, label=label)
+    axes[0].figure.legend(loc="outside lower center", ncols=len(handles))
+
+
+def _height(entry):
+    """What a method is ordered by: one query at a time, where that was tested."""
+    results = entry.measured.get(ALONE) or entry.measured.get(TOGETHER)
+    return fmean(test.value for _, test in results) if results else 0.0
+
+
+def _draw_entry(axis, line, entry):
+    """The ways of testing lie one above the other, each with its published value."""
+    for way, colour in COLOURS.items() if entry else ():
+        height = line + (-0.15 if way == TOGETHER else 0.15)
+        results, cell = entry.measured.get(way), entry.published.get(way)
+        if results:
+            value, error = (fmean(getattr(test, name) for _, test in results) for name in ("value", "error"))
+            low, value, high = (min(number, HIGHEST) for number in (value - error, value, value + error))
+            axis.errorbar(value, height, xerr=[[value - low], [high - value]], fmt="o", color=colour, elinewidth=1.4)
+        if cell and entry.measured:
+            (value,) = cell.values.values()
+            axis.plot(min(value, HIGHEST), height, "X", color=BLACK, markersize=7, markeredgecolor="white", zorder=5)
+
+
+def _scale(axis):
+    low, high = axis.get_xlim()
+    axis.set_xscale("logit")
+    low = max(min(low, 0.9), 0.02)
+    axis.set_xlim(low * 0.97, HIGHEST + 0.0001)
+    ticks = [tick for tick in TICKS if low <= tick]
+    axis.xaxis.set_major_locator(FixedLocator(ticks[:: 1 + len(ticks) // 7]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+
+
+# Regression
+
+
+def _waves(runs, base):
+    """The picture of the waves, which have their table below; '' if fewer than two methods were tested."""
+    tested = {}
+    for run in runs:
+        if run.dataset == "sinusoid" and not run.variant and all(map(run.tested_with, WAVE_SHOTS)):
+            tested.setdefault(run.method, []).append(run)
+    if len(tested) < 2:
+        return ""
+    groups = {methods.get(name).title: longest(quoted(of_method)) for name, of_method in tested.items()}
+    title, path = sources.title("sinusoid"), base / "methods_sinusoid.png"
+    draw_waves(path, f"{title} · bars standard deviation between seeds, of one seed 95 % interval over tasks", groups)
+    return f"\n### {title}\n\n![methods]({link(path, base)})\n"
+
+
+def draw_waves(path: Path, title: str, groups: dict[str, list[Result]]) -> None:
+    """Draws squared error against method, a panel a K, after some of the steps; the greatest error on top."""
+    tests = {name: {k: [run.tested_with(k) for run, _ in group] for k in WAVE_SHOTS} for name, group in groups.items()}
+    names = sorted(tests, key=lambda name: -min(tests[name][WAVE_SHOTS[0]][0].values))
+    with drawing(path, (12, 1.5 + 0.42 * len(names)), title, columns=len(WAVE_SHOTS), sharey=True) as axes:
+        for axis, k in zip(axes[0], WAVE_SHOTS, strict=True):
+            for line, name in enumerate(names):
+                _draw_wave(axis, line, tests[name][k])
+            axis.set_xscale("log")
+            axis.set_title(f"K = {k}")
+            axis.set_xlabel("mean squared error")
+        steps = {f"after {step} step{'s' * (step != 1)}": ("o", colour) for step, colour in WAVE_STEPS.items()}
+        _one_row_a_method(axes[0], names, steps | {"published": ("X", BLACK)})
+
+
+def _draw_wave(axis, line, tests):
+    for step, colour in WAVE_STEPS.items():
+        if step >= len(tests[0].values):
+            continue
+        values = [test.values[step] for test in tests]
+        error = between_seeds(values)
+        error = tests[0].errors[step] if error is None else error
+        value = fmean(values)
+        axis.errorbar(value, line, xerr=min(error, 0.9 * value), fmt="o", color=colour, elinewidth=1.4)
+        published = tests[0].published
+        if published is not None and step in published.values:
+            axis.plot(published.values[step], line, "X", color=BLACK, markersize=7, markeredgecolor="white", zorder=5)
