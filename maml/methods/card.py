@@ -242,6 +242,7 @@ class Card(NamedTuple):
     told_the_task: its inputs carry what makes the task, where the data source can say it.
     step_sizes: candidates among which α is chosen on validation tasks, where the training doesn't settle it.
     tuning_tasks: on how many of these, at most; never more than are tested on.
+    validation_tasks: how many a checkpoint is judged by; fewer where learning a task takes as long as much training.
     stages: (Settings, Problem) -> (progress, objective) pairs: what is minimised before that progress of the
         meta-training, instead of the method's own objective; in ascending order. None: there are no such stages.
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
@@ -265,6 +266,7 @@ class Card(NamedTuple):
     told_the_task: bool = False
     step_sizes: tuple = ()
     tuning_tasks: int = 600
+    validation_tasks: int = 600
     stages: Callable | None = None
     curve: str = "query"
     curve_title: str = "query points, after adaptation"

@@ -86,6 +86,7 @@ CARD = Card(
     pretraining=pretraining,
     step_sizes=STEP_SIZES,
     tuning_tasks=100,  # [RL-code]
+    validation_tasks=100,  # ours
     unused=_classifier.UNUSED,
     curve="support",
     curve_title="batches of all training classes",

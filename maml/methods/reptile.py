@@ -214,6 +214,7 @@ CARD = Card(
     episodes=episodes,
     unused=("num_queries", "norm_averages"),  # nothing moves the latter
     curve="adapted",
+    validation_tasks=100,  # ours
     curve_title="the last minibatch of a task, after the steps on those before",
     differs=(
         "The networks are MAML's: an offset and no scale in batch norm; on Omniglot the mean over the last map instead "

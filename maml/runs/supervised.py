@@ -23,7 +23,7 @@ from maml.runs.settings import Settings, record_types, resolve, task_fractions
 
 METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_INTERVAL)
 CHECKPOINT_EVERY = 1000  # iterations between checkpoints and validations (authors' SAVE_INTERVAL)
-VALIDATION_TASKS = 600
+VALIDATION_TASKS = 600  # at most
 SKIPPED_IN_A_ROW = 100  # updates that were not finite and left out, after which there is no use in going on
 
 COLUMNS = (
@@ -154,7 +154,8 @@ class SupervisedLearner:
     def _validate(self):
         """Loss and accuracy on validation tasks before adaptation, and after the step that the headline reads."""
         num_shots = self.settings.task.num_shots
-        tasks = self.curves.tasks_of("val", num_shots, num_shots, VALIDATION_TASKS)
+        count = min(VALIDATION_TASKS, self.settings.card.validation_tasks)
+        tasks = self.curves.tasks_of("val", num_shots, num_shots, count)
         result = self.curves.learn(self.state.current_weights(), tasks, self.curves.reading.step)
         loss, accuracy = result.loss.mean(0), result.metric.mean(0)
         self._validated = f", val {100 * accuracy[-1]:.1f} %"

@@ -8,6 +8,7 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageTasks
 from data_generators.sinusoid import SinusoidTasks
+from maml import methods
 from maml.runs import files, supervised
 from maml.runs.checkpoints import Best, Latest
 from maml.runs.run import Run, make_run
@@ -264,6 +265,18 @@ def test_validation_of_a_method_without_inner_steps_has_nothing_before(tmp_path)
     trained(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks())
     (row,) = files.read_table(tmp_path / "metrics.csv")
     assert (row["val_accuracy_before"], row["val_accuracy_after"] is None) == (None, False)
+
+
+@pytest.mark.parametrize("most, count", [(2, 2), (600, 4)])
+def test_a_method_says_on_how_many_tasks_a_checkpoint_is_judged(most, count, tmp_path, monkeypatch):
+    card = methods.get("prototypical")._replace(validation_tasks=most)
+    monkeypatch.setattr(methods, "get", lambda name: card)
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
+    run, drawn = killed.run(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks()), []
+    learn = run.learner.curves.learn
+    monkeypatch.setattr(run.learner.curves, "learn", lambda w, tasks, *a: learn(w, drawn.extend(tasks) or drawn, *a))
+    run.train()
+    assert len(drawn) == count
 
 
 # What it says
