@@ -61,7 +61,7 @@ def beside(name, cell, runs) -> Row:
     group = longest(in_its_column(name, cell, standing_beside(name, cell, runs)))
     if not group:
         return Row(text, str(cell), spread=cell.error_is)
-    return Row(text, str(cell), *_measured(group, cell), **about(group), front=True)
+    return Row(text, str(cell), *_measured(group, cell), **about(group), front=name == "maml")
 
 
 def in_its_column(name, cell, results):

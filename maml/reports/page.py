@@ -8,14 +8,14 @@ from itertools import chain
 from pathlib import Path
 
 from data_generators.errors import UserError
-from maml.reports import comparison, side_by_side, summaries
-from maml.reports.cells import all_beside, by_dataset, datasets, is_papers
-from maml.reports.tables import Row, about, bold, figures, how, link, longest, mean, quoted, table
+from maml.reports import comparison, plots, side_by_side, summaries
+from maml.reports.cells import all_beside, datasets
+from maml.reports.tables import figures, how, link, table
 from maml.runs import files
 
 PROJECT = Path(__file__).resolve().parents[2]
 MARKS = ("<!-- results -->", "<!-- /results -->")  # what is between them in the project's README is rewritten
-FRONT_ROWS = 26  # of the table there: with its head and a line for what is left out, less than a screen
+FRONT_ROWS = 12  # of the table there, which is to be read at a glance
 FIGURES = ("figure_2.png", "figure_3.png", "adaptation_curve.png", "learning_curve.png")
 
 HEAD = """# Results
@@ -79,7 +79,7 @@ def rebuild(results_dir, out="README.md", parts=()):
     ])  # fmt: skip
     files.write_bytes(base / out, text.encode())
     if base.resolve() == PROJECT / "results":
-        _front_page(PROJECT / "README.md", [*rows, *_front_rows(runs)], runs)
+        _front_page(PROJECT / "README.md", rows, runs)
     return base / out
 
 
@@ -97,44 +97,27 @@ def _pictures(runs, others, base):
 # The project's README
 
 
-def _front_rows(runs):
-    """Rows of what isn't in the opening table: stand-ins, and the published results of other papers' methods."""
-    stand_ins = {}
-    for run in runs:
-        if comparison.is_stand_in(run) and run.quoted.split == "test":
-            experiment = (run.dataset, run.num_classes, run.num_shots, run.method, str(sorted(run.variant.items())))
-            stand_ins.setdefault(experiment, []).append(run)
-    others = [comparison.beside(name, cell, runs) for name, cell in by_dataset() if not is_papers(name)]
-    return [*map(_stand_in, stand_ins.values()), *others]
-
-
-def _stand_in(runs):
-    """The Row of those of the runs with the longest training."""
-    group = longest(quoted(runs))
-    run, evaluation = group[0]
-    measured = bold(mean(group), not group[0].is_short)
-    return Row(run.title, "–", measured, evaluation.error_is, **about(group), front=True)
-
-
 def _front_page(page, rows, runs):
-    """Rewrites what stands between the marks in the project's README: one row an experiment that was run."""
+    """Rewrites what stands between the marks in the project's README: a picture, and a row for what MAML was run on."""
     if not page.exists() or not all(mark in (text := files.read_text(page)) for mark in MARKS):
         return
     before, rest = text.split(MARKS[0], 1)
     _, after = rest.split(MARKS[1], 1)
     rows = [row for row in rows if row.front and row.is_run]
-    head = ["experiment", "published", "measured", "the ± are", "seeds", "iterations"]
-    lines = [[row.experiment, row.published, row.measured, row.spread, row.seeds, row.iterations] for row in rows]
+    head = ["experiment", "published", "measured", "the ± are", "seeds", "iterations", "time a seed"]
+    lines = [[r.experiment, r.published, r.measured, r.spread, r.seeds, r.iterations, r.time] for r in rows]
     if len(lines) > FRONT_ROWS:
         lines = [*lines[:FRONT_ROWS], [f"and {len(lines) - FRONT_ROWS} more", *[""] * (len(head) - 1)]]
     picture = _front_picture(page.parent, runs)
-    files.write_bytes(page, f"{before}{MARKS[0]}\n{table(head, lines)}{picture}{MARKS[1]}{after}".encode())
+    files.write_bytes(page, f"{before}{MARKS[0]}\n{picture}{table(head, lines)}{MARKS[1]}{after}".encode())
 
 
 def _front_picture(base, runs):
-    """The adaptation curve of the first classifier that stands beside a published number by its usual settings."""
-    for run in all_beside(runs):
-        path = run.folder / "adaptation_curve.png"
-        if run.unit == "accuracy" and not run.variant and path.exists():
-            return f"\n![accuracy against inner steps]({link(path.resolve(), base)})\n"
-    return ""
+    """A wave before and after its steps, beside the adaptation curve of the first classifier that was published."""
+    maml = [run for run in runs if run.method == "maml" and not run.variant]
+    waves = [run for run in maml if plots.has_fits(run)]
+    classifiers = [run for run in all_beside(maml) if run.unit == "accuracy"]
+    if not waves or not classifiers:
+        return ""
+    path = plots.front(waves[0].folder, classifiers[0].folder, base / "results" / "front.png")
+    return f"![a wave before and after gradient steps, and accuracy against steps]({link(path, base)})\n\n"

@@ -40,7 +40,8 @@ def drawing(path, size, title, rows=1, columns=1, **sharing):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)
-        figure.suptitle(title)
+        if title:
+            figure.suptitle(title)
         yield figure.subplots(rows, columns, squeeze=False, **sharing)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
@@ -81,7 +82,7 @@ def draw(folder):
         return
     adaptation_curve(folder)
     siblings = _siblings(summaries.load(folder))
-    fitted = {method: run.folder for method, run in siblings.items() if _has_fits(run)}
+    fitted = {method: run.folder for method, run in siblings.items() if has_fits(run)}
     if "maml" in fitted:
         figure_2(fitted["maml"], fitted.get("pretrained"))
     tested = {run.method_title: run.folder for run in siblings.values() if all(map(run.tested_with, DRAWN_SHOTS))}
@@ -101,7 +102,8 @@ def _siblings(run):
     return {method: found[method] for method in ("maml", "pretrained", "oracle") if method in found}
 
 
-def _has_fits(run):
+def has_fits(run):
+    """Whether there are the tables of figure 2 in a run's folder."""
     return all((run.folder / f"fits_{shots}shot.csv").exists() for shots in FITTED_SHOTS)
 
 
@@ -351,6 +353,25 @@ def _draw_fit(axis, folder, shots):
         axis.plot(x[order], column(rows, name, source)[order], line, color=colour, label=label)
     x, y = (column(points, name, given) for name in ("x", "y"))
     axis.plot(x, y, "D", color=PURPLE, markeredgecolor="white", markersize=7, zorder=5, label="support points")
+
+
+def front(sinusoid_folder, classifier_folder, path):
+    """Draws the README's picture: figure 2's fit for K = 10, beside a classifier's accuracy against inner steps."""
+    run = summaries.load(classifier_folder)
+    with drawing(path, (10.5, 3.6), None, columns=2) as axes:
+        fit, steps = axes[0]
+        _draw_fit(fit, Path(sinusoid_folder), 10)
+        fit.set_title("one new sine wave, 10 points of it given")
+        fit.set(xlabel="x", ylabel="y")
+        fit.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        _draw_steps(steps, run.quoted, SERIES[0], "measured")
+        _mark_published(steps, run.quoted.published, label="published")
+        steps.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        steps.set_ylim(0, 1.02)
+        steps.set_ylabel("accuracy")
+        steps.set_title(f"{run.title}: {run.method_title}, {_tasks([run.quoted])}")
+        steps.legend(loc="lower right")
+    return Path(path)
 
 
 def figure_3(folders, path=None):

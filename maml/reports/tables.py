@@ -17,7 +17,7 @@ class Row(NamedTuple):
 
     experiment, published, measured: what is compared; spread: what their ± are. tasks: how many. seeds: which.
     iterations: of the training. time: of the training of one seed. front: whether the project's README shows it too,
-    where it was run.
+    where it was run: of MAML itself.
     """
 
     experiment: str
