@@ -1,45 +1,77 @@
-"""What the README shows does what it says."""
+"""What README and docs show does what it says."""
 
 import json
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+import maml
+from data_generators.sinusoid import SinusoidTasks
 from maml.cli import flags
+from maml.methods import maml as algorithm
 from maml.runs import supervised
 from maml.runs.run import Run
 from maml.runs.settings import resolve
 
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+COMMANDS = [line for text in PAGES.values() for line in re.findall(r"python main\.py[^`\n&#]*", text)]
+
+
+def python_of(page):
+    """The Python example of a page."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[page], re.S)
+    return code
 
 
 def printed_errors(code, capsys):
-    """Mean squared errors that the Python example prints, after 0, 1, … steps."""
+    """Mean squared errors that the example prints, after 0, 1, … steps."""
     exec(code, {})
     return [float(number) for number in re.findall(r"mean squared error ([\d.]+)", capsys.readouterr().out)]
 
 
-def example():
-    """The first Python example."""
-    return re.search(r"```python\n(.*?)```", README, re.S)[1]
+def test_the_network_of_the_readme_trains(capsys):
+    code = python_of("README.md")
+    assert "range(1000)" in code
+    exec(code.replace("range(1000)", "range(100)"), {})
+    before, after = re.findall(r"[\d.]+\d", capsys.readouterr().out)
+    assert 0 < float(after) < float(before)
 
 
-def test_the_python_example_trains_and_adapts(capsys):
-    assert "range(1000)" in example()
-    before, *after = printed_errors(example().replace("range(1000)", "range(100)"), capsys)
+def test_the_own_network_trains_and_adapts(capsys):
+    code = python_of("own_network.md")
+    assert "range(1000)" in code
+    before, *after = printed_errors(code.replace("range(1000)", "range(100)"), capsys)
     assert len(after) == 3 and after[-1] < before
 
 
 @pytest.mark.slow
-def test_the_python_example_learns_to_adapt_as_the_readme_says(capsys):
-    said = re.search(r"prints ([\d., and]+\d)", README)[1]
-    errors = printed_errors(example(), capsys)
+def test_the_own_network_learns_to_adapt_as_its_page_says(capsys):
+    said = re.search(r"prints ([\d., and]+\d)", PAGES["own_network.md"])[1]
+    errors = printed_errors(python_of("own_network.md"), capsys)
     assert [float(number) for number in re.findall(r"\d+\.\d+", said)] == pytest.approx(errors, rel=0.05)
     assert errors[3] < errors[0] / 3
+
+
+def test_a_keras_model_trains_as_the_page_says():
+    """All its weights move, in the first step."""
+    (code,) = re.findall(r"```\n(forward = .*?)```", PAGES["own_network.md"], re.S)
+    layers = [keras.layers.Input((1,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]
+    names = {"model": keras.Sequential(layers), "tf": tf}
+    exec(code, names)
+    network = maml.Network(names["init"], maml.single_task(names["forward"]))
+    problem = maml.Problem((1,), 1, network=lambda outputs: network, embedding=None, loss=maml.mse, metric=None)
+    trainer = maml.Trainer(network.init(1), learning_rate=0.01)
+    step = trainer.compile(algorithm.build(algorithm.Settings(inner_lr=0.01), problem), jit=False)
+    before = trainer.current_weights()
+    step(SinusoidTasks().sample("train", seed=1, step=0, num_tasks=2, num_shots=5, num_queries=5))
+    assert len(before) == 4
+    assert all(np.any(before[name] != w) for name, w in trainer.current_weights().items())
 
 
 def untrained_run(folder):
@@ -52,7 +84,6 @@ def untrained_run(folder):
 
 
 def test_the_example_of_an_adapted_classifier(tmp_path, monkeypatch):
-    code = re.findall(r"```python\n(.*?)```", README, re.S)[1]
     untrained_run(tmp_path / "run")
     for place in ("ants/1.jpg", "bees/1.jpg", "bees/2.jpg", "x.jpg", "y.jpg"):
         path = tmp_path / "my_photos" / place
@@ -61,17 +92,31 @@ def test_the_example_of_an_adapted_classifier(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(path)
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(code.replace("logs/miniimagenet_5way_1shot/seed_1", str(tmp_path / "run")), names)
+    exec(python_of("own_images.md").replace("logs/miniimagenet_5way_1shot/seed_1", str(tmp_path / "run")), names)
     assert set(names["names"]) <= {"ants", "bees"} and names["probabilities"].shape == (2, 2)
     assert (tmp_path / "my_model" / "saved_model.pb").exists()
 
 
-def test_every_flag_in_a_command_exists():
-    named = set(re.findall(r"--([a-z_]+)", " ".join(re.findall(r"^python main.py.*$", README, re.M))))
-    assert named and named <= set(flags.known())
+def test_there_are_commands():
+    assert len(COMMANDS) > 40
 
 
-def test_every_file_it_links_to_is_there():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
+def test_every_flag_in_a_command_exists(command):
+    assert set(re.findall(r"--([a-z_]+)", command)) <= {*flags.known(), "help", "helpfull", "flagfile"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_it_links_to_is_there(page):
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", PAGES[page])
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_readme_links_to_every_page():
+    assert all(f"(docs/{page})" in PAGES["README.md"] for page in PAGES if page != "README.md")
+
+
+def test_the_readme_is_two_screens():
+    """Of 60 lines; the table's rows are one each."""
+    assert PAGES["README.md"].count("\n") <= 120
