@@ -570,6 +570,20 @@ def test_bad_input_ends_the_command_with_2_and_one_line():
     assert done.stderr == "error: flag --num_classes=five: expected an integer (--help lists the flags)\n"
 
 
+def test_without_arguments_it_says_what_to_begin_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call("") == 0
+    text = capsys.readouterr().out
+    assert text.count("python main.py --datasource=") == 5 and text.count("\n") <= 22
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_says_first_what_it_will_do(tmp_path, capsys):
+    assert call(f"--datasource=sinusoid --metatrain_iterations=1 --logdir={tmp_path} --eval_tasks=2") == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith(f"Sinusoid, 10-shot: iterations 0 to 1, in {tmp_path / 'sinusoid_10shot' / 'seed_1'}; ")
+
+
 def test_help_explains_the_flags():
     text = command("--help").stdout
     assert (

@@ -35,6 +35,8 @@ FILM, ROLLOUTS = "rl.film.render", "rl.benchmark"  # imported on request: they n
 
 def command(asked):
     """The function that does what was asked for."""
+    if not asked.arguments:
+        return welcome
     for name, function in INSTEAD_OF_A_RUN.items():
         if asked[name]:
             return function
@@ -98,6 +100,12 @@ def adapt(asked):
 
 
 # Instead of a run
+
+
+def welcome(asked):
+    """Prints what there is to begin with."""
+    print(texts.WELCOME, end="")
+    return 0
 
 
 def report(asked):

@@ -11,6 +11,26 @@ from maml.methods.card import Task
 
 WIDTH = 110
 
+WELCOME = """MAML (Finn, Abbeel, Levine 2017) and other few-shot methods: train, test, compare, adapt.
+
+Begin with
+
+    python main.py --datasource=sinusoid            a minute, no data: regression, the paper's figures 2 and 3
+    python main.py --datasource=glyphs              characters drawn from fonts, no data: 5-way 1-shot
+    python main.py --datasource=omniglot            the paper's first experiment; the data are downloaded if need be
+    python main.py --datasource=folder --data_path=DIR         your own images, a folder of class folders
+    python main.py --datasource=point               reinforcement learning: 2-D navigation
+
+    --method=NAME                                   another method on the same tasks; --methods lists them
+    --train=False --test_set                        test again what is trained
+
+A run goes to logs/<experiment>/seed_<seed>; the same command goes on where a stopped run was. Classify your own
+images with a trained run by --adapt=DIR --run=FOLDER. See what the paper's tables still lack, and run it, by
+--reproduce=list and --reproduce=all.
+
+--help shows the flags and the values that a run takes, README.md and docs/ the rest.
+"""
+
 EXAMPLES = """The paper's experiments, and other methods on the same tasks, from the command line.
 
     python main.py --datasource=omniglot                                  5-way 1-shot, trained, tested, compared, drawn

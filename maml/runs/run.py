@@ -78,6 +78,7 @@ class Run:
         learner, total = self.learner, self.settings.total_iterations
         if self.iteration >= total:
             return True
+        print(self._announcement(), file=sys.stderr, flush=True)
         bar = tqdm.tqdm(total=total, initial=self.iteration, desc=self.settings.name, smoothing=0.05, unit="it")
         with bar, _stops() as stopped:
             while self.iteration < total:
@@ -99,6 +100,11 @@ class Run:
                     self.stopped_by = stopped[0]
                     return False
         return True
+
+    def _announcement(self):
+        """'Omniglot, 5-way 1-shot: iterations 0 to 60,000, in logs/…'; then the first step is compiled."""
+        done, total = self.iteration, self.settings.total_iterations
+        return f"{self.settings.title}: iterations {done:,} to {total:,}, in {self.folder}; compiling …"
 
     def _check(self, resume):
         """UserError where the training can't go on from the newest checkpoint. Writes nothing."""
