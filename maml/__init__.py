@@ -27,6 +27,7 @@ _HOME = {
     "load_adapted": "trained.loading",
     "load_authors": "trained.loading",
     "load_run": "trained.loading",
+    "train": "runs.training",
 }
 __all__ = sorted([*_HOME, "methods"])
 __version__ = "1.1.0"
