@@ -29,7 +29,8 @@ def train(  # noqa: PLR0913  (keyword-only, and the options of the command line)
     log: write TensorBoard events too.
     settings: by their flags, where they are not the published ones: update_batch_size=5, metatrain_iterations=1000.
 
-    UserError for values or data that can't be, TypeError for names of settings that there aren't. KeyboardInterrupt after a Ctrl-C, when the run is saved.
+    UserError for values or data that can't be, TypeError for names of settings that there aren't. KeyboardInterrupt
+    after a Ctrl-C, when the run is saved.
     """
     options = {"data_path": data_path and str(data_path), "eval_tasks": eval_tasks, "train": True}
     given = {"method": method, **settings}
