@@ -218,8 +218,9 @@ class AdaptedClassifier:
 
         Signatures, of `images`, float32 pixels [n, H, W, C] from 0 to 1 for any n ≥ 1: "serving_default" predicts as
         `predict`, the images together; "one_at_a_time" each by itself, as `predict(…, transductive=False)`. Both return
-        `probabilities`, float32 [n, N], and `class_names`, N texts in their order. UserError if the folder isn't empty
-        or can't be written.
+        `probabilities`, float32 [n, N], and `class_names`, N texts in their order. "serving_default_rows" and
+        "one_at_a_time_rows" return `class_name`, n texts, the likeliest of each image, beside the probabilities: a row
+        an image, as TensorFlow Serving's row format wants. UserError if the folder isn't empty or can't be written.
         """
         predictions = {
             "serving_default": functools.partial(self._probabilities, transductive=True),

@@ -95,7 +95,8 @@ def export(
     folder: where to.
     predictions: {name of a signature: (state, float32 pixels [n, H, W, C], n left open) -> probabilities [n, N]}.
     state: a nest of tensors, which become the model's variables.
-    input_shape: (H, W, C). class_names: N, for the signatures' second result.
+    input_shape: (H, W, C). class_names: N, for the signatures' second result. "<name>_rows" has each image's class in
+        its place, so that all results have a row an image.
     UserError if the folder isn't empty or can't be written.
     """
     folder = Path(os.path.abspath(folder))
@@ -106,15 +107,23 @@ def export(
     module.state = tf.nest.flatten(variables)
     pixels = tf.TensorSpec([None, *input_shape], tf.float32, name="images")
 
-    def signature(prediction):
+    def signature(prediction, results):
         @tf.function(input_signature=[pixels])
         def predict(images):
             probabilities = prediction(tf.nest.map_structure(tf.convert_to_tensor, variables), images)
-            return {"probabilities": probabilities, "class_names": tf.identity(names)}
+            return {"probabilities": probabilities, **results(probabilities)}
 
         return predict
 
-    _save_model(module, {name: signature(prediction) for name, prediction in predictions.items()}, folder)
+    def with_names(probabilities):
+        return {"class_names": tf.identity(names)}
+
+    def with_likeliest(probabilities):
+        return {"class_name": tf.gather(names, tf.argmax(probabilities, -1))}
+
+    signatures = {name: signature(prediction, with_names) for name, prediction in predictions.items()}
+    signatures |= {f"{name}_rows": signature(prediction, with_likeliest) for name, prediction in predictions.items()}
+    _save_model(module, signatures, folder)
 
 
 def _save_model(module, signatures, folder):

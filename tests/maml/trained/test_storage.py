@@ -216,6 +216,9 @@ for folder in sys.argv[3:]:
             result = model.signatures[name](images=tf.constant(images[:n]))
             out[f"{folder} {name} {n}"] = result["probabilities"]
             out[f"{folder} class_names"] = result["class_names"].numpy().astype("U")
+            rows = model.signatures[f"{name}_rows"](images=tf.constant(images[:n]))
+            out[f"{folder} {name} {n} rows"] = rows["probabilities"]
+            out[f"{folder} {name} {n} class_name"] = rows["class_name"].numpy().astype("U")
 np.savez(sys.argv[2], **out)
 """
 
@@ -235,8 +238,10 @@ def test_tensorflow_alone_predicts_the_same_from_what_is_exported(tmp_path):
         assert out[f"{method} class_names"].tolist() == ["ant", "bee", "cat"]
         for name, transductive in (("serving_default", True), ("one_at_a_time", False)):
             for n in (1, 4):
-                expected = adapted[method].predict(pixels[:n], transductive)[1]
+                likeliest, expected = adapted[method].predict(pixels[:n], transductive)
                 np.testing.assert_allclose(out[f"{method} {name} {n}"], expected, atol=1e-6)
+                np.testing.assert_allclose(out[f"{method} {name} {n} rows"], expected, atol=1e-6)
+                assert out[f"{method} {name} {n} class_name"].tolist() == [str(found) for found in likeliest]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["images.npy", "out.npz", *methods])
 
 
