@@ -37,6 +37,11 @@ class MetaBatch(NamedTuple):
     outer: Samples
 
 
+def some_tasks(batch, tasks):
+    """The MetaBatch of some of its tasks, whose numbers are `tasks`, [n]."""
+    return tf.nest.map_structure(lambda t: tf.gather(t, tasks), batch)
+
+
 def policy_gradient_loss(policy, weights, samples):
     """[M]: −mean over a task's steps of log π(a|s)·Â. weights: task axis in front."""
     log_likelihood = policies.log_likelihood(samples.actions, *policy.forward(weights, samples.observations))

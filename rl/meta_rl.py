@@ -14,12 +14,13 @@ from maml import inner_loop
 from maml.meta_training import Trainer
 from rl import envs, trpo
 from rl.advantages import advantages
-from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step
+from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step, some_tasks
 from rl.policy import gaussian_mlp
 from rl.sampling.sampler import Sampler, Sampling
 
-# Streams of random numbers beside the one of each meta-iteration: what is drawn once, and evaluations.
-ONCE, EVALUATION = 2**31, 2**31 + 1
+# Streams of random numbers beside the one of each meta-iteration: what is drawn once, evaluations, and which tasks the
+# Hessian-vector products are of.
+ONCE, EVALUATION, HVP_TASKS = 2**31, 2**31 + 1, 2**31 + 2
 
 
 class MetaRL:
@@ -42,7 +43,7 @@ class MetaRL:
         self._num_threads = num_threads
         self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit)
         self._inner_step = compiled_inner_step(self.policy, s.tasks_per_chunk, s.jit)
-        self._outer_step = tf.function(self._trpo_step if s.outer == "trpo" else self._adam_step)
+        self._outer_step = tf.function(self._adam_step if s.outer == "adam" else self._trpo_step)
 
     @property
     def iteration(self):
@@ -72,6 +73,14 @@ class MetaRL:
         tasks = self.kind.sample_tasks(np.random.default_rng((s.seed, ONCE)), s.num_tasks * s.envs_per_task)
         return tasks.reshape(s.num_tasks, s.envs_per_task, -1)
 
+    def hvp_tasks(self, iteration):
+        """Numbers of the tasks that the Hessian-vector products of a meta-iteration are of, ascending; None: all."""
+        s = self.settings
+        if s.hvp_tasks is None:
+            return None
+        drawn = np.random.default_rng((s.seed, iteration, HVP_TASKS)).choice(s.num_tasks, s.hvp_tasks, replace=False)
+        return tf.constant(np.sort(drawn), tf.int32)
+
     def iterate(self):
         """The metrics of one meta-iteration (algorithm 3, lines 3 to 10), plain numbers but for a text.
 
@@ -97,7 +106,7 @@ class MetaRL:
                 with _timed(seconds, "inner steps"):
                     weights = self._inner_step(weights, batches[-1], s.inner_lr)
         with _timed(seconds, "outer step"):
-            outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]))
+            outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]), self.hvp_tasks(iteration))
             accepted = bool(outcome.accepted)
         self.seconds = dict(seconds)
         spoilt = bool(np.isnan(phases[0].returns).all())
@@ -118,16 +127,17 @@ class MetaRL:
             "learning_seconds": seconds.total() - seconds["sampling"],
         }
 
-    def _trpo_step(self, batch):
+    def _trpo_step(self, batch, hvp_tasks):
         s = self.settings
         theta = self.trainer.current_weights()
-        weights, outcome = trpo.step(self._objective, theta, batch, s.max_kl, s.hvp, s.cg_iterations)
+        curvature = None if hvp_tasks is None else some_tasks(batch, hvp_tasks)
+        weights, outcome = trpo.step(self._objective, theta, batch, s.max_kl, s.hvp, s.cg_iterations, curvature)
         for name, weight in weights.items():
             self.trainer.weights[name].assign(weight)
         self.trainer.iteration.assign_add(1)
         return outcome
 
-    def _adam_step(self, batch):
+    def _adam_step(self, batch, hvp_tasks):
         """One Adam step on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken if that is finite."""
         loss_before, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss_before, *gradients.values())])

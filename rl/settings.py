@@ -13,6 +13,7 @@ from maml.methods.card import Record, keys, setting
 from rl.tasks import DATASOURCES, HORIZONS, TITLES
 
 METHODS = {"maml": "MAML", "pretrained": "pretrained", "random": "random", "oracle": "oracle"}  # {name: title}
+OUTER = {"trpo": "TRPO", "trpo_subsampled": "TRPO, products of a quarter of the tasks", "adam": "Adam"}  # {name: words}
 # Of two runs that differ in these alone, one is not by other settings than the other, but another one.
 IDENTITY = ("datasource", "method", "seed")
 
@@ -43,8 +44,9 @@ class Settings(Record):
         False, "first order: drop the second derivatives", flag="stop_grad", tag={True: "first_order"}
     )
     outer: str = setting(
-        "trpo", "the outer step", choices=("trpo", "adam"), tag="{}", words={"trpo": "TRPO", "adam": "Adam"}
-    )
+        "trpo", "the outer step; trpo_subsampled is ours: more conjugate gradients, on a quarter of the tasks",
+        choices=tuple(OUTER), tag="{}", words=OUTER,
+    )  # fmt: skip
     max_kl: float = setting(0.01, "δ: TRPO's limit on the mean KL", positive=True)
     hvp: str = setting(
         "finite_difference", "TRPO's Hessian-vector product: the authors', or exact",
@@ -53,6 +55,10 @@ class Settings(Record):
     cg_iterations: int = setting(
         10, "TRPO's conjugate gradients", at_least=1, added=True, tag="cg{}", words="{} CG iterations"
     )  # [M] sandbox/rocky/tf/optimizers/conjugate_gradient_optimizer.py
+    hvp_tasks: int | None = setting(
+        None, "tasks that TRPO's Hessian-vector products are of, drawn anew each iteration; nothing: all of them",
+        at_least=1, added=True, words="Hessian-vector products of {} tasks",
+    )  # fmt: skip
     meta_lr: float = setting(0.001, "β: step size of Adam as the outer step", positive=True)
     oracle: bool = setting(False, "observations end with the task", flag=False)
     activation: str = setting("relu", "of the hidden layers", flag=False, choices=("relu", "tanh"))
@@ -66,6 +72,7 @@ class Settings(Record):
         untrained = self.method == "random"
         self.expect(not untrained or self.metatrain_iterations == 0, "metatrain_iterations", "0 of a random policy")
         self.expect(self.envs_per_task <= self.rollouts, "envs_per_task", f"1 to {self.rollouts}")
+        self.expect((self.hvp_tasks or 1) <= self.num_tasks, "hvp_tasks", f"1 to {self.num_tasks}, the tasks there are")
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
         self._check_unused()
 
@@ -86,9 +93,9 @@ class Settings(Record):
         if self.num_updates == 0:
             yield "training without inner steps", ("inner_lr", "first_order")
         if self.outer == "adam":
-            yield "outer=adam", ("max_kl", "hvp", "cg_iterations")
+            yield "outer=adam", ("max_kl", "hvp", "cg_iterations", "hvp_tasks")
         else:
-            yield "outer=trpo", ("meta_lr",)
+            yield f"outer={self.outer}", ("meta_lr",)
 
     @property
     def total_iterations(self):
@@ -115,14 +122,15 @@ class Settings(Record):
         try:
             if odd := sorted((set(record) - set(fields)) | (needed - set(given))):
                 raise UserError(f"these settings are unknown or missing: {', '.join(odd)}")
-            paper = _paper(given["datasource"], given["method"], given["update_batch_size"])
+            others = (given[key] for key in ("update_batch_size", "meta_batch_size", "outer"))
+            paper = _paper(given["datasource"], given["method"], *others)
             return cls(**{field.name: given.get(key, paper[field.name]) for key, field in fields.items()})
         except UserError as error:
             raise UserError(f"{origin}: {error}") from error
 
     def _paper(self):
         """{field: value} of the preset for this experiment and method."""
-        return _paper(self.datasource, self.method, self.rollouts)
+        return _paper(self.datasource, self.method, self.rollouts, self.num_tasks, self.outer)
 
     def differences(self):
         """{field: value} of what is neither free nor the seed and not the value of the preset."""
@@ -171,7 +179,7 @@ def is_papers(differences):
 # What a policy that is not trained has no use for.
 _OF_TRAINING = (
     "num_tasks", "rollouts", "envs_per_task", "task_draw", "num_updates", "inner_lr", "first_order", "outer", "max_kl",
-    "hvp", "cg_iterations", "meta_lr",
+    "hvp", "cg_iterations", "hvp_tasks", "meta_lr",
 )  # fmt: skip
 
 
@@ -190,7 +198,8 @@ def resolve(datasource, method=None, baseline=None, **given):
     if unknown := sorted(set(given) - set(known)):
         raise TypeError(f"unknown settings: {', '.join(unknown)}")
     named = {known[key]: value for key, value in given.items() if value is not None}
-    return Settings(**{**_paper(datasource, method, named.get("rollouts")), **named})
+    others = (named.get(name) for name in ("rollouts", "num_tasks", "outer"))
+    return Settings(**{**_paper(datasource, method, *others), **named})
 
 
 _BASELINES = tuple(METHODS)[1:]
@@ -255,9 +264,21 @@ def _oracle(datasource):
 _PRESETS = {"maml": _maml, "pretrained": _pretrained, "random": _random, "oracle": _oracle}
 
 
-def _paper(datasource, method, rollouts=None):
-    """{field: value} of all settings in the preset; of environments as many as divide K, if that is another one."""
+# What goes with an outer step that is ours, the paper's values for everything else: {outer: M -> {field: value}}.
+OURS = {
+    # Three times the conjugate gradients on a quarter of the tasks cost no more than the paper's ten on all.
+    "trpo_subsampled": lambda num_tasks: dict(hvp_tasks=max(1, num_tasks // 4), cg_iterations=30),
+}
+
+
+def _paper(datasource, method, rollouts=None, num_tasks=None, outer=None):
+    """{field: value} of all settings in the preset; where K, M or the outer step is another one, what goes with it.
+
+    With another K: environments as many as divide it. With an outer step of ours: the values of OURS.
+    """
     values = {field.name: field.default for field in dataclasses.fields(Settings)} | preset(datasource, method)
+    if isinstance(outer, str) and outer in OURS:
+        values |= OURS[outer](num_tasks if isinstance(num_tasks, int) else values["num_tasks"])
     if isinstance(rollouts, int) and rollouts >= 1:
         values["envs_per_task"] = max(e for e in range(1, values["envs_per_task"] + 1) if rollouts % e == 0)
     return values

@@ -1,5 +1,7 @@
 """The policy-gradient loss, the adapted policies and the outer objective, in float64 against differences."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -143,6 +145,36 @@ def test_padding_changes_nothing():
     ):
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def kl_product_of(batch, tasks=None):
+    """The Hessian of the KL times a direction, away from the policies that sampled; of some tasks, or all."""
+    policy = small_policy()
+    there, direction = {name: w + 0.1 for name, w in theta(policy).items()}, theta(policy, seed=5)
+    some = batch if tasks is None else meta_policy.some_tasks(batch, tasks)
+    return plain_objective(policy).kl_product(there, direction, some)
+
+
+def test_the_product_of_all_tasks_by_number_is_the_full_product_bit_for_bit():
+    batch = random_batch(small_policy(), theta(small_policy()))
+    for name, got in kl_product_of(batch, [0, 1, 2]).items():
+        np.testing.assert_array_equal(got, kl_product_of(batch)[name])
+
+
+def test_the_product_of_some_tasks_is_that_of_a_batch_of_these_alone():
+    """The KL's denominator is then their steps alone."""
+    batch = random_batch(small_policy(), theta(small_policy()))
+    alone = tf.nest.map_structure(lambda t: tf.stack([t[0], t[2]]), batch)
+    close(kl_product_of(batch, [0, 2]), kl_product_of(alone), rtol=1e-12)
+    assert np.abs(kl_product_of(batch, [0, 2])["w1"] - kl_product_of(batch)["w1"]).max() > 1e-3
+
+
+def test_the_mean_over_all_draws_of_tasks_is_the_full_product():
+    """Where all have as many steps."""
+    batch = random_batch(small_policy(), theta(small_policy()), lengths=(6, 6, 6, 6))
+    draws = [kl_product_of(batch, list(tasks)) for tasks in itertools.combinations(range(4), 2)]
+    mean = {name: np.mean([draw[name] for draw in draws], 0) for name in draws[0]}
+    close(kl_product_of(batch), mean, rtol=1e-10, atol=1e-14)
 
 
 def test_chunks_and_compilation_change_nothing():

@@ -71,7 +71,7 @@ def test_the_points_baselines():
         (dict(datasource="point", num_updates=-1), "num_updates is -1, expected at least 0"),
         (dict(datasource="point", envs_per_task=21), "envs_per_task is 21, expected 1 to 20"),
         (dict(datasource="point", hvp="fisher"), "hvp is 'fisher', expected one of finite_difference, exact"),
-        (dict(datasource="point", outer="sgd"), "outer is 'sgd', expected one of trpo, adam"),
+        (dict(datasource="point", outer="sgd"), "outer is 'sgd', expected one of trpo, trpo_subsampled, adam"),
         (dict(datasource="point", max_kl=0.0), "max_kl is 0.0, expected a positive number"),
         (dict(datasource="point", max_kl=float("nan")), "max_kl is nan, expected a positive number"),
         (dict(datasource="point", cg_iterations=0), "cg_iterations is 0, expected at least 1"),
@@ -79,6 +79,10 @@ def test_the_points_baselines():
             dict(datasource="point", outer="adam", cg_iterations=5),
             "cg_iterations is 5, expected 10 with outer=adam, where it",
         ),
+        (dict(datasource="point", hvp_tasks=0), "hvp_tasks is 0, expected at least 1"),
+        (dict(datasource="point", hvp_tasks=21), "hvp_tasks is 21, expected 1 to 20, the tasks there are"),
+        (dict(datasource="point", outer="adam", hvp_tasks=5), "hvp_tasks is 5, expected None with outer=adam"),
+        (dict(datasource="point", outer="trpo_subsampled", meta_lr=0.1), "expected 0.001 with outer=trpo_subsampled"),
         (dict(datasource="point", seed=1.5), "seed is 1.5, expected int"),
         (dict(datasource="point", meta_lr=0.1), "meta_lr is 0.1, expected 0.001 with outer=trpo"),
         (dict(datasource="point", outer="adam", hvp="exact"), "hvp is 'exact', expected finite_difference"),
@@ -142,6 +146,18 @@ def test_a_damaged_record_is_named(change):
         ("ant_vel", dict(stop_grad=True), "ant_vel_first_order", "Ant, goal velocity: MAML, first order"),
         ("ant_vel", dict(cg_iterations=20), "ant_vel_cg20", "Ant, goal velocity: MAML, 20 CG iterations"),
         ("ant_vel", dict(outer="adam"), "ant_vel_adam", "Ant, goal velocity: MAML, Adam"),
+        (
+            "ant_vel",
+            dict(outer="trpo_subsampled"),
+            "ant_vel_trpo_subsampled",
+            "Ant, goal velocity: MAML, TRPO, products of a quarter of the tasks",
+        ),
+        (
+            "ant_vel",
+            dict(hvp_tasks=10),
+            "ant_vel_hvp_tasks_10",
+            "Ant, goal velocity: MAML, Hessian-vector products of 10 tasks",
+        ),
         ("point", dict(method="pretrained", outer="trpo"), "point_pretrained_trpo", "2-D navigation: pretrained, TRPO"),
         ("ant_dir", dict(max_kl=0.05), "ant_dir_max_kl_0.05", "Ant, goal direction: MAML, max kl 0.05"),
         ("point", dict(update_lr=0.1), "point_update_lr_0.1", "2-D navigation: MAML, update lr 0.1"),
@@ -166,6 +182,24 @@ def test_what_was_run_before_reads_as_it_is(path):
         pytest.skip("a supervised run")
     c = Settings.from_dict(record, path)
     assert (c.name, c.seed) == (path.parts[-3], int(path.parts[-2].removeprefix("seed_")))
+
+
+@pytest.mark.parametrize(
+    "given, tasks, iterations",
+    [
+        (dict(), 10, 30),
+        (dict(meta_batch_size=20), 5, 30),
+        (dict(meta_batch_size=2), 1, 30),
+        (dict(hvp_tasks=40, cg_iterations=10), 40, 10),
+    ],
+)
+def test_the_outer_step_that_is_ours_has_values_of_its_own(given, tasks, iterations):
+    """The paper's for the rest; never the paper's run."""
+    c = resolve("cheetah_dir", outer="trpo_subsampled", **given)
+    assert (c.hvp_tasks, c.cg_iterations, c.max_kl) == (tasks, iterations, 0.02)
+    assert not c.is_papers and Settings.from_dict(c.to_dict(), "config.json") == c
+    renamed = {"meta_batch_size": "num_tasks"}
+    assert c.differences().keys() == {"outer", *(renamed.get(name, name) for name in given)}
 
 
 def test_what_keeps_a_published_curve_away():
