@@ -49,9 +49,9 @@ def policy_gradient_loss(policy, weights, samples):
 
 
 def inner_step(policy, weights, samples, inner_lr, first_order=False):
-    """θ'_i of every task after one policy-gradient step. weights: task axis in front."""
+    """θ'_i of every task after one policy-gradient step on what the policy adapts. weights: task axis in front."""
     adapted, _ = inner_loop.inner_update(
-        lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order
+        lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order, policy.is_adapted
     )
     return adapted
 

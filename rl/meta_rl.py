@@ -36,7 +36,8 @@ class MetaRL:
         s = self.settings = settings
         kind = self.kind = envs.get(s.datasource)
         observation_size = kind.observation_size + s.oracle * kind.goals.size
-        self.policy = gaussian_mlp(observation_size, kind.action_size, activation=s.activation)
+        shape = dict(activation=s.activation, context_size=s.context_size, adapted=s.adapted)
+        self.policy = gaussian_mlp(observation_size, kind.action_size, **shape)
         self.trainer = Trainer(self.policy.init(s.seed), s.meta_lr)
         self.seconds = {}
         self._sampler = None

@@ -1,7 +1,8 @@
 """The settings of a reinforcement-learning run, and the paper's values for each experiment and method.
 
 Sources: [P] the paper, arXiv 1703.03400v3; [M] cbfinn/maml_rl, files of maml_examples/ unless others are named; [D] the
-published results and the names of the checkpoints that gave them.
+published results and the names of the checkpoints that gave them; [R] Raghu, Raghu, Bengio, Vinyals, ICLR 2020,
+arXiv 1909.09157.
 """
 
 import dataclasses
@@ -12,7 +13,15 @@ from maml.methods import card
 from maml.methods.card import Record, keys, setting
 from rl.tasks import DATASOURCES, HORIZONS, TITLES
 
-METHODS = {"maml": "MAML", "pretrained": "pretrained", "random": "random", "oracle": "oracle"}  # {name: title}
+METHODS = {  # {name: title}
+    "maml": "MAML",
+    "pretrained": "pretrained",
+    "random": "random",
+    "oracle": "oracle",
+    "anil": "ANIL",
+    "context_vector": "context vector",
+}
+BASELINES = ("pretrained", "random", "oracle")  # what the authors' flag may name
 OUTER = {"trpo": "TRPO", "trpo_subsampled": "TRPO, products of a quarter of the tasks", "adam": "Adam"}  # {name: words}
 # Of two runs that differ in these alone, one is not by other settings than the other, but another one.
 IDENTITY = ("datasource", "method", "seed")
@@ -27,7 +36,7 @@ class Settings(Record):
     """
 
     datasource: str = setting("point", "what moves, and what it is to do", flag=False, choices=DATASOURCES)
-    method: str = setting("maml", "maml, or one of the paper's comparisons", flag=False, choices=METHODS)
+    method: str = setting("maml", "maml, one of the paper's comparisons, or ANIL", flag=False, choices=METHODS)
     metatrain_iterations: int = setting(500, "meta-updates", at_least=0, free=True)
     num_tasks: int = setting(40, "M: policies adapted in a meta-update, one a task", flag="meta_batch_size", at_least=1)
     rollouts: int = setting(
@@ -44,8 +53,8 @@ class Settings(Record):
         False, "first order: drop the second derivatives", flag="stop_grad", tag={True: "first_order"}
     )
     outer: str = setting(
-        "trpo", "the outer step; trpo_subsampled is ours: more conjugate gradients, on a quarter of the tasks",
-        choices=tuple(OUTER), tag="{}", words=OUTER,
+        "trpo", "the outer step; one that isn't the paper's brings settings of its own", choices=tuple(OUTER), tag="{}",
+        words=OUTER,
     )  # fmt: skip
     max_kl: float = setting(0.01, "δ: TRPO's limit on the mean KL", positive=True)
     hvp: str = setting(
@@ -61,6 +70,11 @@ class Settings(Record):
     )  # fmt: skip
     meta_lr: float = setting(0.001, "β: step size of Adam as the outer step", positive=True)
     oracle: bool = setting(False, "observations end with the task", flag=False)
+    adapted: str = setting(
+        "all", "what an inner step moves: all weights, the head, the context", flag=False,
+        choices=("all", "head", "context"), added=True,
+    )  # fmt: skip
+    context_size: int = setting(0, "numbers of the context vector beside each observation", at_least=0, added=True)
     activation: str = setting("relu", "of the hidden layers", flag=False, choices=("relu", "tanh"))
     horizon: int = setting(200, "H: steps of an episode", at_least=1, added=True)
     seed: int = setting(1, "of the initial weights, the tasks and the episodes", at_least=0)
@@ -74,6 +88,9 @@ class Settings(Record):
         self.expect(self.envs_per_task <= self.rollouts, "envs_per_task", f"1 to {self.rollouts}")
         self.expect((self.hvp_tasks or 1) <= self.num_tasks, "hvp_tasks", f"1 to {self.num_tasks}, the tasks there are")
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
+        has_context = self.adapted == "context"
+        expected = "at least 1, of a context vector" if has_context else "0 of a policy without a context vector"
+        self.expect((self.context_size > 0) == has_context, "context_size", expected)
         self._check_unused()
 
     def _check_unused(self):
@@ -191,8 +208,8 @@ def resolve(datasource, method=None, baseline=None, **given):
     """
     if baseline is not None and method not in (None, "maml", baseline):
         raise UserError(f"method is {method!r} and baseline {baseline!r}, expected one of them")
-    if baseline is not None and baseline not in _BASELINES:
-        raise UserError(f"baseline is {baseline!r}, expected one of {', '.join(_BASELINES)}, or nothing")
+    if baseline is not None and baseline not in BASELINES:
+        raise UserError(f"baseline is {baseline!r}, expected one of {', '.join(BASELINES)}, or nothing")
     method = baseline or method or "maml"
     known = {key: name for name, key in keys(Settings).items()}
     if unknown := sorted(set(given) - set(known)):
@@ -201,8 +218,6 @@ def resolve(datasource, method=None, baseline=None, **given):
     others = (named.get(name) for name in ("rollouts", "num_tasks", "outer"))
     return Settings(**{**_paper(datasource, method, *others), **named})
 
-
-_BASELINES = tuple(METHODS)[1:]
 
 # [M] the iteration tested, where one is named [D], else the last of the script that gave it: those curves of the
 # direction tasks are of February 2017, when the cheetah's script had 500, the ant's 1000.
@@ -261,7 +276,24 @@ def _oracle(datasource):
     )
 
 
-_PRESETS = {"maml": _maml, "pretrained": _pretrained, "random": _random, "oracle": _oracle}
+def _anil(datasource):
+    """MAML's settings; [R]'s own are in an appendix that was not at hand."""
+    return _maml(datasource) | dict(adapted="head")
+
+
+def _context_vector(datasource):
+    """MAML's settings ([P] C.2: the same protocol), but for the size of the context and α, which [P] doesn't give."""
+    return _maml(datasource) | dict(adapted="context", context_size=8, inner_lr=1.0)
+
+
+_PRESETS = {
+    "maml": _maml,
+    "pretrained": _pretrained,
+    "random": _random,
+    "oracle": _oracle,
+    "anil": _anil,
+    "context_vector": _context_vector,
+}
 
 
 # What goes with an outer step that is ours, the paper's values for everything else: {outer: M -> {field: value}}.

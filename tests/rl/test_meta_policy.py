@@ -80,6 +80,41 @@ def test_gradients_against_central_differences(num_updates):
     close(objective.kl_gradient(there, batch), central_differences(lambda w: value(w)[1], there), rtol=1e-6, atol=1e-8)
 
 
+PARTS = {"head": dict(adapted="head"), "context": dict(adapted="context", context_size=2)}
+MOVED = {"head": {"w2", "b2", "log_std"}, "context": {"context"}}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_inner_step_moves_its_part_alone_by_the_policy_gradient(part):
+    policy = small_policy(**PARTS[part])
+    weights = inner_loop.per_task(theta(policy), 3)
+    samples = random_samples(policy, weights)
+    adapted = meta_policy.inner_step(policy, weights, samples, INNER_LR)
+    loss = tf.function(lambda w: tf.reduce_sum(meta_policy.policy_gradient_loss(policy, w, samples)))
+    gradient = central_differences(loss, weights)
+    for name, before in weights.items():
+        if name in MOVED[part]:
+            np.testing.assert_allclose(adapted[name], before - INNER_LR * gradient[name], rtol=1e-7, atol=1e-9)
+            assert np.abs(adapted[name] - before).max() > 1e-3
+        else:
+            np.testing.assert_array_equal(adapted[name], before)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("num_updates", [1, 2])
+def test_gradients_through_inner_steps_of_a_part_against_central_differences(part, num_updates):
+    """Every weight has one: the body too, though it stays, and the start of the context."""
+    policy = small_policy(**PARTS[part])
+    weights = theta(policy)
+    batch, objective = random_batch(policy, weights, num_updates), plain_objective(policy)
+    there = {name: w + 0.1 for name, w in weights.items()}
+    value = tf.function(lambda w: objective.value(w, batch))
+    _, gradient = objective.loss_gradient(there, batch)
+    close(gradient, central_differences(lambda w: value(w)[0], there), rtol=1e-6, atol=1e-8)
+    close(objective.kl_gradient(there, batch), central_differences(lambda w: value(w)[1], there), rtol=1e-6, atol=1e-8)
+    assert all(np.abs(g).max() > 1e-4 for g in gradient.values())
+
+
 @pytest.mark.parametrize("num_updates", [1, 2])
 def test_exact_product_is_the_derivative_of_the_kl_gradient(num_updates):
     policy, weights = small_policy(), theta(small_policy())

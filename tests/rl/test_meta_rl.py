@@ -144,6 +144,19 @@ def test_pretraining_takes_an_adam_step_on_the_loss_of_theta():
     assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"]
 
 
+@pytest.mark.parametrize("method, moved", [("anil", {"w3", "b3", "log_std"}), ("context_vector", {"context"})])
+def test_what_adapts_a_part_moves_it_for_a_task_and_all_of_theta_in_between(method, moved):
+    run = MetaRL(small(method))
+    before = weights_of(run)
+    adaptation = run.adapt([[0.3, 0.1], [-0.2, 0.4]], [0.5], rollouts=2)
+    _, (adapted, _) = adaptation
+    assert {name for name, w in adapted.items() if (w[0] != before[name]).numpy().any()} == moved
+    metrics = run.iterate()
+    assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"]
+    after = weights_of(run)
+    assert {name for name in after if (after[name] != before[name]).any()} == after.keys()
+
+
 def test_tasks_are_new_at_each_iteration_or_never():
     maml, pretrained = MetaRL(small()), MetaRL(resolve("cheetah_vel", "pretrained", jit=False))
     assert (maml.tasks(0) != maml.tasks(1)).all()

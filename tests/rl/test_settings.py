@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_generators.errors import UserError
-from rl import trpo
+from rl import policy, trpo
 from rl.settings import METHODS, Settings, resolve
 from rl.tasks import DATASOURCES, TITLES
 
@@ -83,6 +83,8 @@ def test_the_points_baselines():
         (dict(datasource="point", hvp_tasks=21), "hvp_tasks is 21, expected 1 to 20, the tasks there are"),
         (dict(datasource="point", outer="adam", hvp_tasks=5), "hvp_tasks is 5, expected None with outer=adam"),
         (dict(datasource="point", outer="trpo_subsampled", meta_lr=0.1), "expected 0.001 with outer=trpo_subsampled"),
+        (dict(datasource="point", context_size=3), "context_size is 3, expected 0 of a policy without a context"),
+        (dict(datasource="point", method="context_vector", context_size=0), "context_size is 0, expected at least 1"),
         (dict(datasource="point", seed=1.5), "seed is 1.5, expected int"),
         (dict(datasource="point", meta_lr=0.1), "meta_lr is 0.1, expected 0.001 with outer=trpo"),
         (dict(datasource="point", outer="adam", hvp="exact"), "hvp is 'exact', expected finite_difference"),
@@ -124,7 +126,8 @@ def test_the_papers_value_given_by_name_is_the_papers_run(given):
 @pytest.mark.parametrize("datasource, horizon", [("cheetah_dir", 200), ("point", 100)])
 def test_a_record_without_the_later_settings_is_the_papers(datasource, horizon):
     record = resolve(datasource).to_dict()
-    assert (record.pop("cg_iterations"), record.pop("horizon")) == (10, horizon)
+    later = {"cg_iterations": 10, "horizon": horizon, "hvp_tasks": None, "adapted": "all", "context_size": 0}
+    assert {name: record.pop(name) for name in later} == later
     for old in (record, record | dict(horizon=None)):
         assert Settings.from_dict(old, "config.json") == resolve(datasource)
 
@@ -160,6 +163,13 @@ def test_a_damaged_record_is_named(change):
         ),
         ("point", dict(method="pretrained", outer="trpo"), "point_pretrained_trpo", "2-D navigation: pretrained, TRPO"),
         ("ant_dir", dict(max_kl=0.05), "ant_dir_max_kl_0.05", "Ant, goal direction: MAML, max kl 0.05"),
+        ("ant_vel", dict(method="anil"), "ant_vel_anil", "Ant, goal velocity: ANIL"),
+        (
+            "point",
+            dict(method="context_vector", context_size=2),
+            "point_context_vector_context_size_2",
+            "2-D navigation: context vector, context size 2",
+        ),
         ("point", dict(update_lr=0.1), "point_update_lr_0.1", "2-D navigation: MAML, update lr 0.1"),
         ("ant_vel", dict(hvp="exact"), "ant_vel_hvp_exact", "Ant, goal velocity: MAML, exact Hessian-vector products"),
         ("ant_vel", dict(metatrain_iterations=3, seed=5, jit=False), "ant_vel", "Ant, goal velocity: MAML"),
@@ -213,8 +223,10 @@ def test_the_method_may_be_given_as_a_baseline():
     assert resolve("point", baseline="oracle") == resolve("point", "oracle") == resolve("point", "maml", "oracle")
     with pytest.raises(UserError, match="method is 'random' and baseline 'oracle', expected one of them"):
         resolve("point", "random", "oracle")
-    with pytest.raises(UserError, match="baseline is 'best', expected one of pretrained, random, oracle, or nothing"):
-        resolve("point", baseline="best")
+    for name in ("best", "anil"):
+        expected = f"baseline is '{name}', expected one of pretrained, random, oracle, or nothing"
+        with pytest.raises(UserError, match=expected):
+            resolve("point", baseline=name)
 
 
 def test_another_run_in_the_same_folder_is_named():
@@ -240,6 +252,20 @@ def test_adam_as_the_outer_step_of_a_task_with_another_kl_limit():
 
 def test_the_algorithm_knows_the_products_that_may_be_chosen():
     assert Settings.__dataclass_fields__["hvp"].metadata["choices"] == trpo.HVP
+
+
+def test_the_algorithm_knows_what_an_inner_step_may_move():
+    assert Settings.__dataclass_fields__["adapted"].metadata["choices"] == policy.ADAPTED
+
+
+@pytest.mark.parametrize("datasource", DATASOURCES)
+def test_anil_and_the_context_vector_have_mamls_settings(datasource):
+    def beside_maml(method):
+        ours, maml = resolve(datasource, method).to_dict(), resolve(datasource).to_dict()
+        return {name: value for name, value in ours.items() if value != maml[name]}
+
+    assert beside_maml("anil") == {"method": "anil", "adapted": "head"}
+    assert beside_maml("context_vector").keys() == {"method", "adapted", "context_size", "update_lr"}
 
 
 def test_settings_do_not_change():
