@@ -17,6 +17,7 @@ from rl.advantages import advantages
 from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step, some_tasks
 from rl.policy import gaussian_mlp
 from rl.sampling.sampler import Sampler, Sampling
+from rl.sampling.simulator import Simulator
 
 # Streams of random numbers beside the one of each meta-iteration: what is drawn once, evaluations, and which tasks the
 # Hessian-vector products are of.
@@ -31,11 +32,16 @@ class MetaRL:
     seconds: wall clock of the parts of the last meta-iteration, "sampling", "advantages", "inner steps", "outer step".
     """
 
-    def __init__(self, settings, num_threads=None):
-        """settings: a Settings. num_threads: of the simulator, None for all cores."""
+    def __init__(self, settings, num_threads=None, kind=None):
+        """settings: a Settings.
+
+        num_threads: of the simulator, None for all cores.
+        kind: an `rl.sampling.own.OwnKind`, environments of one's own in place of those of the settings' experiment.
+        """
         s = self.settings = settings
-        kind = self.kind = envs.get(s.datasource)
-        observation_size = kind.observation_size + s.oracle * kind.goals.size
+        self._simulator = Simulator if kind is None else kind.simulator
+        kind = self.kind = envs.get(s.datasource) if kind is None else kind
+        observation_size = kind.observation_size + s.oracle * kind.task_size
         shape = dict(activation=s.activation, context_size=s.context_size, adapted=s.adapted)
         self.policy = gaussian_mlp(observation_size, kind.action_size, **shape)
         self.trainer = Trainer(self.policy.init(s.seed), s.meta_lr)
@@ -63,7 +69,7 @@ class MetaRL:
                 oracle=s.oracle,
                 new_tasks=s.task_draw == "episode",
             )
-            self._sampler = Sampler(self.policy, sampling, self._num_threads)
+            self._sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator)
         return self._sampler
 
     def tasks(self, iteration):
@@ -154,8 +160,9 @@ class MetaRL:
         weights: {name: tensor [M, ...]}.
         tasks: [M, G].
         learning_rates: of each gradient step.
-        rollouts: K, episodes before each step and after the last. Each task has K environments that step until its
-            completed episodes have K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one task.
+        rollouts: K, episodes before each step and after the last. Each task has K environments, or one of one's own,
+            that step until its completed episodes have K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one
+            task.
         key: of the random numbers, see `Sampler`.
         """
         s = self.settings
@@ -163,12 +170,12 @@ class MetaRL:
             s.datasource,
             num_tasks=len(tasks),
             rollouts=rollouts,
-            envs_per_task=rollouts,
+            envs_per_task=self.kind.envs_per_task(rollouts),
             horizon=s.horizon,
             oracle=s.oracle,
             until="each",
         )
-        sampler = Sampler(self.policy, sampling, self._num_threads)
+        sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator)
         weights = inner_loop.per_task(self.trainer.current_weights(), len(tasks))
         for step in range(len(learning_rates) + 1):
             trajectories = sampler(weights, tasks, (*key, step))

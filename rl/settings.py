@@ -283,7 +283,12 @@ def _anil(datasource):
 
 def _context_vector(datasource):
     """MAML's settings ([P] C.2: the same protocol), but for the size of the context and α, which [P] doesn't give."""
-    return _maml(datasource) | dict(adapted="context", context_size=8, inner_lr=1.0)
+    return _maml(datasource) | dict(
+        adapted="context",
+        context_size=8,  # ours
+        # Ours: on 2-D navigation, after ten iterations of one seed, a little better than 0.3 and 3. Else not tried.
+        inner_lr=1.0,
+    )
 
 
 _PRESETS = {
