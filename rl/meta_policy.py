@@ -37,6 +37,11 @@ class MetaBatch(NamedTuple):
     outer: Samples
 
 
+def some_tasks(batch, tasks):
+    """The MetaBatch of some of its tasks, whose numbers are `tasks`, [n]."""
+    return tf.nest.map_structure(lambda t: tf.gather(t, tasks), batch)
+
+
 def policy_gradient_loss(policy, weights, samples):
     """[M]: −mean over a task's steps of log π(a|s)·Â. weights: task axis in front."""
     log_likelihood = policies.log_likelihood(samples.actions, *policy.forward(weights, samples.observations))
@@ -44,9 +49,9 @@ def policy_gradient_loss(policy, weights, samples):
 
 
 def inner_step(policy, weights, samples, inner_lr, first_order=False):
-    """θ'_i of every task after one policy-gradient step. weights: task axis in front."""
+    """θ'_i of every task after one policy-gradient step on what the policy adapts. weights: task axis in front."""
     adapted, _ = inner_loop.inner_update(
-        lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order
+        lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order, policy.is_adapted
     )
     return adapted
 

@@ -14,12 +14,14 @@ from maml import inner_loop
 from maml.meta_training import Trainer
 from rl import envs, trpo
 from rl.advantages import advantages
-from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step
+from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step, some_tasks
 from rl.policy import gaussian_mlp
 from rl.sampling.sampler import Sampler, Sampling
+from rl.sampling.simulator import Simulator
 
-# Streams of random numbers beside the one of each meta-iteration: what is drawn once, and evaluations.
-ONCE, EVALUATION = 2**31, 2**31 + 1
+# Streams of random numbers beside the one of each meta-iteration: what is drawn once, evaluations, and which tasks the
+# Hessian-vector products are of.
+ONCE, EVALUATION, HVP_TASKS = 2**31, 2**31 + 1, 2**31 + 2
 
 
 class MetaRL:
@@ -30,19 +32,25 @@ class MetaRL:
     seconds: wall clock of the parts of the last meta-iteration, "sampling", "advantages", "inner steps", "outer step".
     """
 
-    def __init__(self, settings, num_threads=None):
-        """settings: a Settings. num_threads: of the simulator, None for all cores."""
+    def __init__(self, settings, num_threads=None, kind=None):
+        """settings: a Settings.
+
+        num_threads: of the simulator, None for all cores.
+        kind: an `rl.sampling.own.OwnKind`, environments of one's own in place of those of the settings' experiment.
+        """
         s = self.settings = settings
-        kind = self.kind = envs.get(s.datasource)
-        observation_size = kind.observation_size + s.oracle * kind.goals.size
-        self.policy = gaussian_mlp(observation_size, kind.action_size, activation=s.activation)
+        self._simulator = Simulator if kind is None else kind.simulator
+        kind = self.kind = envs.get(s.datasource) if kind is None else kind
+        observation_size = kind.observation_size + s.oracle * kind.task_size
+        shape = dict(activation=s.activation, context_size=s.context_size, adapted=s.adapted)
+        self.policy = gaussian_mlp(observation_size, kind.action_size, **shape)
         self.trainer = Trainer(self.policy.init(s.seed), s.meta_lr)
         self.seconds = {}
         self._sampler = None
         self._num_threads = num_threads
         self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit)
         self._inner_step = compiled_inner_step(self.policy, s.tasks_per_chunk, s.jit)
-        self._outer_step = tf.function(self._trpo_step if s.outer == "trpo" else self._adam_step)
+        self._outer_step = tf.function(self._adam_step if s.outer == "adam" else self._trpo_step)
 
     @property
     def iteration(self):
@@ -61,7 +69,7 @@ class MetaRL:
                 oracle=s.oracle,
                 new_tasks=s.task_draw == "episode",
             )
-            self._sampler = Sampler(self.policy, sampling, self._num_threads)
+            self._sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator)
         return self._sampler
 
     def tasks(self, iteration):
@@ -71,6 +79,14 @@ class MetaRL:
             return self.kind.sample_tasks(np.random.default_rng((s.seed, iteration)), s.num_tasks)
         tasks = self.kind.sample_tasks(np.random.default_rng((s.seed, ONCE)), s.num_tasks * s.envs_per_task)
         return tasks.reshape(s.num_tasks, s.envs_per_task, -1)
+
+    def hvp_tasks(self, iteration):
+        """Numbers of the tasks that the Hessian-vector products of a meta-iteration are of, ascending; None: all."""
+        s = self.settings
+        if s.hvp_tasks is None:
+            return None
+        drawn = np.random.default_rng((s.seed, iteration, HVP_TASKS)).choice(s.num_tasks, s.hvp_tasks, replace=False)
+        return tf.constant(np.sort(drawn), tf.int32)
 
     def iterate(self):
         """The metrics of one meta-iteration (algorithm 3, lines 3 to 10), plain numbers but for a text.
@@ -97,7 +113,7 @@ class MetaRL:
                 with _timed(seconds, "inner steps"):
                     weights = self._inner_step(weights, batches[-1], s.inner_lr)
         with _timed(seconds, "outer step"):
-            outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]))
+            outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]), self.hvp_tasks(iteration))
             accepted = bool(outcome.accepted)
         self.seconds = dict(seconds)
         spoilt = bool(np.isnan(phases[0].returns).all())
@@ -118,16 +134,17 @@ class MetaRL:
             "learning_seconds": seconds.total() - seconds["sampling"],
         }
 
-    def _trpo_step(self, batch):
+    def _trpo_step(self, batch, hvp_tasks):
         s = self.settings
         theta = self.trainer.current_weights()
-        weights, outcome = trpo.step(self._objective, theta, batch, s.max_kl, s.hvp, s.cg_iterations)
+        curvature = None if hvp_tasks is None else some_tasks(batch, hvp_tasks)
+        weights, outcome = trpo.step(self._objective, theta, batch, s.max_kl, s.hvp, s.cg_iterations, curvature)
         for name, weight in weights.items():
             self.trainer.weights[name].assign(weight)
         self.trainer.iteration.assign_add(1)
         return outcome
 
-    def _adam_step(self, batch):
+    def _adam_step(self, batch, hvp_tasks):
         """One Adam step on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken if that is finite."""
         loss_before, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss_before, *gradients.values())])
@@ -143,8 +160,9 @@ class MetaRL:
         weights: {name: tensor [M, ...]}.
         tasks: [M, G].
         learning_rates: of each gradient step.
-        rollouts: K, episodes before each step and after the last. Each task has K environments that step until its
-            completed episodes have K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one task.
+        rollouts: K, episodes before each step and after the last. Each task has K environments, or one of one's own,
+            that step until its completed episodes have K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one
+            task.
         key: of the random numbers, see `Sampler`.
         """
         s = self.settings
@@ -152,12 +170,12 @@ class MetaRL:
             s.datasource,
             num_tasks=len(tasks),
             rollouts=rollouts,
-            envs_per_task=rollouts,
+            envs_per_task=self.kind.envs_per_task(rollouts),
             horizon=s.horizon,
             oracle=s.oracle,
             until="each",
         )
-        sampler = Sampler(self.policy, sampling, self._num_threads)
+        sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator)
         weights = inner_loop.per_task(self.trainer.current_weights(), len(tasks))
         for step in range(len(learning_rates) + 1):
             trajectories = sampler(weights, tasks, (*key, step))

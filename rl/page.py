@@ -23,9 +23,14 @@ HEAD = """
 Undiscounted return of an episode on the 40 test tasks after 0, 1, … gradient steps. Rows "published" are the results
 that the authors stored, of one training seed, and the iteration of the checkpoint that they tested. The paper draws
 them in figures 4 and 5, except for the random policy at goal velocities, and prints MAML's for 2-D navigation and the
-half-cheetah's direction, beside those of a policy that adapts a context vector. The oracle is told the task and takes
-no steps. The published pretrained and random results of the two directions are two numbers each, forward and backward,
-so that their errors say nothing.
+half-cheetah's direction, beside those of a policy that adapts a context vector, which has no ± there. The oracle is
+told the task and takes no steps. The published pretrained and random results of the two directions are two numbers
+each, forward and backward, so that their errors say nothing.
+
+The context vector's size and step size are ours, as the paper gives neither. ANIL has MAML's settings here, and so no
+published number beside it: its paper (Raghu, Raghu, Bengio, Vinyals, ICLR 2020) has 363.2 ± 14.8 on half-cheetah
+direction, −120.9 ± 6.3 on half-cheetah velocity and −20.1 ± 2.3 on 2-D navigation by settings of its own, by which
+MAML has 170.4 ± 21.0, −139.0 ± 18.9 and −20.3 ± 3.2.
 """
 
 OTHERS = """
@@ -42,7 +47,7 @@ def check(run):
     for what, value, known in (("datasource", run.datasource, DATASOURCES), ("method", run.method, METHODS)):
         if value not in known:
             raise UserError(f"{path}: damaged, {what} is {value!r}, expected one of {', '.join(known)}")
-    most = max(len(published.find(run.datasource, method).means) for method in METHODS) - 1
+    most = _columns(run.datasource) - 1
     for test in run.evaluations:
         if (steps := len(test.values) - 1) > most:
             raise UserError(f"{path}: damaged, {test.file} has {steps} gradient steps, expected at most {most}")
@@ -50,7 +55,7 @@ def check(run):
 
 def beside(runs):
     """A Row for each published curve, at the step that is quoted: the seeds with the longest training beside it."""
-    return [_beside(datasource, method, runs) for datasource in DATASOURCES for method in METHODS]
+    return [_beside(datasource, method, runs) for datasource, method in published.CURVES]
 
 
 def _beside(datasource, method, runs):
@@ -60,7 +65,7 @@ def _beside(datasource, method, runs):
     theirs = number(curve.means[step], "return", curve.sems[step])
     group = longest(_standing_beside(datasource, method, runs))
     if not group:
-        return Row(title, theirs, spread=published.SPREAD)
+        return Row(title, theirs, spread=_spread(curve))
     made = about(group) | ({"iterations": UNTRAINED, "time": ""} if method == "random" else {})
     measured = bold(mean(group), not group[0].is_short)
     return Row(title, theirs, measured, group[0].evaluation.error_is, **made, front=method == "maml")
@@ -68,7 +73,7 @@ def _beside(datasource, method, runs):
 
 def experiments():
     """An `Experiment` for each published curve."""
-    return [_experiment(datasource, method) for datasource in DATASOURCES for method in METHODS]
+    return [_experiment(datasource, method) for datasource, method in published.CURVES]
 
 
 def _experiment(datasource, method):
@@ -104,7 +109,7 @@ def pictures(runs, base):
 
 
 def settings():
-    """Rows [experiment, command, settings] of the published curves."""
+    """Rows [experiment, command, settings] of the methods on each experiment."""
     rows = []
     for datasource in DATASOURCES:
         for method in METHODS:
@@ -143,20 +148,33 @@ RESULT_HEAD = ["the ± are", "tasks", "iterations (checkpoint)", "seed"]
 
 def _environment(name, runs):
     """The table of one environment: of each method the runs, or that there is none, and what is published."""
-    columns = max(len(published.find(name, method).means) for method in METHODS)
-    rows = []
+    columns, rows = _columns(name), []
     for method, title in METHODS.items():
         results = [_result(run, columns) for run in runs if run.method == method]
         results = results or [[*_padded(["not run"], columns), "", "", "", ""]]
         rows += [[f"{title}<br>{_command(name, method)}", "measured", *result] for result in results]
-        curve = published.find(name, method)
-        numbers = [number(value, "return", sem) for value, sem in zip(curve.means, curve.sems, strict=True)]
-        iteration = f"{curve.iteration:,}" if curve.iteration else UNTRAINED
-        rows.append(["", "published", *_padded(numbers, columns), published.SPREAD, f"{NUM_TEST_TASKS}", iteration, ""])
-    if name in published.CONTEXT_VECTOR:
-        numbers = [number(value, "return") for value in published.CONTEXT_VECTOR[name]]
-        rows.append(["context vector", "published", *_padded(numbers, columns), "", "", "", ""])
+        if curve := published.find(name, method):
+            rows.append(["", "published", *_published(curve, columns)])
     return table(["method", "", *map(_steps, range(columns)), *RESULT_HEAD], rows)
+
+
+def _columns(datasource):
+    """How many returns the longest of an experiment's published curves has."""
+    return max(len(curve.means) for (name, _), curve in published.CURVES.items() if name == datasource)
+
+
+def _published(curve, columns):
+    """Cells of a published curve, as those of `_result`."""
+    numbers = [number(value, "return", sem) for value, sem in zip(curve.means, curve.sems, strict=True)]
+    special = {None: "", 0: UNTRAINED}
+    iteration = special[curve.iteration] if curve.iteration in special else f"{curve.iteration:,}"
+    tasks = "" if curve.stds is None else f"{NUM_TEST_TASKS}"
+    return [*_padded(numbers, columns), _spread(curve), tasks, iteration, ""]
+
+
+def _spread(curve):
+    """What the ± of a published curve are."""
+    return "" if curve.stds is None else published.SPREAD
 
 
 def _others(runs):

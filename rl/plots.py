@@ -9,14 +9,22 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from maml.reports import summaries
-from maml.reports.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, column, drawing, shortfall, smooth
+from maml.reports.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, column, drawing, shortfall, smooth
 from maml.runs import files
 from rl import published
 from rl.settings import METHODS, Settings, is_papers
 from rl.tasks import TITLES
 
-# The colours of figure 3's methods, and one for the policy that wasn't trained.
-SERIES = {"maml": (BLUE, "o"), "pretrained": (ORANGE, "s"), "random": (PURPLE, "D"), "oracle": (GREEN, "^")}
+SKY = "#56B4E9"  # of Okabe and Ito's, as the others
+# The colours of figure 3's methods, and others for those that aren't in it.
+SERIES = {
+    "maml": (BLUE, "o"),
+    "pretrained": (ORANGE, "s"),
+    "random": (PURPLE, "D"),
+    "oracle": (GREEN, "^"),
+    "anil": (BLACK, "v"),
+    "context_vector": (SKY, "P"),
+}
 SMOOTHED = 0.05  # of a run: how much of it a point of the smoothed learning curve averages
 LAST_STEP_SHOWN = 3  # [P] figure 4, qualitative
 RETURN = "return of an episode"
@@ -87,7 +95,7 @@ def adaptation_figure(folders, path=None):
     first = next(iter(runs.values()))
     compared = all(is_papers(run.variant) for run in runs.values())
     curves = {method: published.find(first.datasource, method) for method in METHODS} if compared else {}
-    shown = {method: curve for method, curve in curves.items() if curve.drawn or method in runs}
+    shown = {method: curve for method, curve in curves.items() if curve and (curve.drawn or method in runs)}
     lengths = [len(run.quoted.values) for run in runs.values()] + [len(curve.means) for curve in shown.values()]
     last = max(1, max(lengths) - 1)
     path = Path(path or first.folder / published.figure_name(first.datasource))

@@ -51,7 +51,8 @@ class Protocol:
 
 
 class _Published(NamedTuple):
-    """How the curves of an experiment were made: gradient steps, K, and the first step size of each method."""
+    """How the curves of an experiment were made: gradient steps, K, and the first step size of the methods whose
+    training has none; the others are tested with α of their training."""
 
     steps: int
     rollouts: int
@@ -59,17 +60,16 @@ class _Published(NamedTuple):
 
 
 _PUBLISHED = {
-    "point": _Published(4, 40, {"maml": 0.5, "pretrained": 0.5, "random": 0.5}),
-    "cheetah_vel": _Published(3, 20, {"maml": 0.1, "pretrained": 0.02, "random": 0.1}),
-    "cheetah_dir": _Published(3, 20, {"maml": 0.1, "pretrained": 0.2, "random": 1.0}),
-    "ant_vel": _Published(3, 20, {"maml": 0.1, "pretrained": 0.2, "random": 1.0}),
-    "ant_dir": _Published(3, 40, {"maml": 0.1, "pretrained": 0.2, "random": 1.0}),
+    "point": _Published(4, 40, {"pretrained": 0.5, "random": 0.5}),
+    "cheetah_vel": _Published(3, 20, {"pretrained": 0.02, "random": 0.1}),
+    "cheetah_dir": _Published(3, 20, {"pretrained": 0.2, "random": 1.0}),
+    "ant_vel": _Published(3, 20, {"pretrained": 0.2, "random": 1.0}),
+    "ant_dir": _Published(3, 40, {"pretrained": 0.2, "random": 1.0}),
 }
-_WITHOUT_STEPS = 0.1  # a step size for the oracle, which takes none
 
 
 def protocol_of(settings, rollouts=None, first_lr=None, tasks=None, checkpoint=Protocol.checkpoint):
-    """The Protocol of a run: the published curve's, but of MAML with another α or K than the paper's with those.
+    """The Protocol of a run: the published curve's; what is adapted in training with another α or K, with those.
 
     What is given replaces it, and shows in the suffix.
     """
@@ -79,7 +79,8 @@ def protocol_of(settings, rollouts=None, first_lr=None, tasks=None, checkpoint=P
     changes = "".join(f"_{what}_{chosen[what]:g}" for what in usual if chosen[what] != usual[what])
     # [M] 0.01 in the last script for ant direction, and MAML's published curve is flat from there on; 0.5 in the other
     # scripts, and in that one when the curves of its baselines were made.
-    decay = 0.01 if (settings.datasource, settings.method) == ("ant_dir", "maml") else 0.5
+    as_maml = settings.method not in _PUBLISHED[settings.datasource].first_lr
+    decay = 0.01 if settings.datasource == "ant_dir" and as_maml else 0.5
     return Protocol(
         steps=0 if settings.method == "oracle" else _PUBLISHED[settings.datasource].steps,
         first_lr=chosen["lr"],
@@ -94,10 +95,7 @@ def protocol_of(settings, rollouts=None, first_lr=None, tasks=None, checkpoint=P
 def _usual(settings):
     """{"rollouts", "tasks", "lr"} where none is given."""
     published, paper = _PUBLISHED[settings.datasource], preset(settings.datasource, settings.method)
-    first_lr = published.first_lr.get(settings.method, _WITHOUT_STEPS)
-    usual = {"rollouts": published.rollouts, "tasks": NUM_TEST_TASKS, "lr": first_lr}
-    if settings.method == "maml" and settings.rollouts != paper["rollouts"]:
-        usual["rollouts"] = settings.rollouts
-    if settings.method == "maml" and settings.inner_lr != paper["inner_lr"]:
-        usual["lr"] = settings.inner_lr
-    return usual
+    first_lr = published.first_lr.get(settings.method, settings.inner_lr)
+    with_its_own = paper.get("num_updates", 1) > 0 and settings.rollouts != paper.get("rollouts", settings.rollouts)
+    rollouts = settings.rollouts if with_its_own else published.rollouts
+    return {"rollouts": rollouts, "tasks": NUM_TEST_TASKS, "lr": first_lr}

@@ -1,14 +1,15 @@
 """The reinforcement-learning curves that the paper draws, as numbers, and the command that reproduces each.
 
 [P] is Finn, Abbeel, Levine 2017, arXiv 1703.03400v3. It draws the curves in figures 4 and 5, and prints two of MAML's
-in tables 4 and 5. The numbers are the authors' own: [D], what cbfinn/maml_rl stores in its folder icml/, which agrees
-with what is printed. Each curve comes from one training run, tested on 40 tasks. [M] are other files there.
+in tables 4 and 5, beside those of a context vector, which are nowhere else. The numbers are the authors' own: [D],
+what cbfinn/maml_rl stores in its folder icml/, which agrees with what is printed. Each curve comes from one training
+run, tested on 40 tasks. [M] are other files there.
 """
 
 import math
 from dataclasses import dataclass
 
-from rl.settings import METHODS, preset
+from rl.settings import BASELINES, METHODS, preset
 from rl.tasks import DATASOURCES, NUM_TEST_TASKS
 
 SPREAD = "standard error over tasks"  # what the paper draws as bands
@@ -22,21 +23,23 @@ MAML_CHECKPOINTS = {"point": 100, "cheetah_vel": 475, "cheetah_dir": 100, "ant_v
 class PublishedCurve:
     """Undiscounted return of an episode after 0, 1, … gradient steps: mean and standard deviation over the test tasks.
 
-    stds: the population's. iteration: of the checkpoint tested, 0 for the initial weights. drawn: whether the paper
-    shows it.
+    stds: the population's, None where it is not known. iteration: of the checkpoint tested, 0 for the initial weights,
+    None where it is not known. drawn: whether the paper's figure shows it.
     """
 
     datasource: str
     method: str
     means: tuple
-    stds: tuple
-    iteration: int
+    stds: tuple | None
+    iteration: int | None
     source: str
     drawn: bool = True
 
     @property
     def sems(self):
-        """Standard errors of the means: sample standard deviation / √tasks."""
+        """Standard errors of the means: sample standard deviation / √tasks; None each where it is not known."""
+        if self.stds is None:
+            return (None,) * len(self.means)
         return tuple(std / math.sqrt(NUM_TEST_TASKS - 1) for std in self.stds)
 
 
@@ -74,8 +77,8 @@ _NUMBERS = {
     },
 }
 
-# [P] tables 4 and 5: returns of a policy that adapts a context vector beside its input. Context, never measured here.
-CONTEXT_VECTOR = {"point": (-42.42, -13.90, -5.17, -3.18), "cheetah_dir": (-40.49, -44.08, -38.27, -42.50)}
+# [P] tables 4 and 5: returns of a policy that adapts a context vector beside its input, after 0, 1, 2, 3 steps.
+_CONTEXT_VECTOR = {"point": (-42.42, -13.90, -5.17, -3.18), "cheetah_dir": (-40.49, -44.08, -38.27, -42.50)}
 
 # What the files of [D] call them: icml_<environment>_results_<method>.pkl
 _ENVIRONMENTS = dict(zip(DATASOURCES, ("point", "cheetah", "cheetahdirec", "ant", "antdirec"), strict=True))
@@ -116,7 +119,20 @@ def _curve(datasource, method):
     )
 
 
-CURVES = {(datasource, method): _curve(datasource, method) for datasource in DATASOURCES for method in METHODS}
+def _printed(datasource):
+    source = f"[P] {_TABLES[datasource, 'maml']}"
+    return PublishedCurve(datasource, "context_vector", _CONTEXT_VECTOR[datasource], None, None, source, drawn=False)
+
+
+def _curves():
+    """{(experiment, method): PublishedCurve}, in the order of experiments and methods."""
+    found = {(datasource, method): _curve(datasource, method) for datasource in _NUMBERS for method in _FILES}
+    found |= {(datasource, "context_vector"): _printed(datasource) for datasource in _CONTEXT_VECTOR}
+    order = [(datasource, method) for datasource in DATASOURCES for method in METHODS]
+    return {key: found[key] for key in order if key in found}
+
+
+CURVES = _curves()
 
 
 def find(datasource, method):
@@ -131,4 +147,5 @@ def command(datasource, method):
 
 def flags(datasource, method):
     """The flags of `command`."""
-    return [f"--datasource={datasource}", *([f"--baseline={method}"] if method != "maml" else [])]
+    flag = "baseline" if method in BASELINES else "method"
+    return [f"--datasource={datasource}", *([f"--{flag}={method}"] if method != "maml" else [])]

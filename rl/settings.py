@@ -1,7 +1,8 @@
 """The settings of a reinforcement-learning run, and the paper's values for each experiment and method.
 
 Sources: [P] the paper, arXiv 1703.03400v3; [M] cbfinn/maml_rl, files of maml_examples/ unless others are named; [D] the
-published results and the names of the checkpoints that gave them.
+published results and the names of the checkpoints that gave them; [R] Raghu, Raghu, Bengio, Vinyals, ICLR 2020,
+arXiv 1909.09157.
 """
 
 import dataclasses
@@ -12,7 +13,16 @@ from maml.methods import card
 from maml.methods.card import Record, keys, setting
 from rl.tasks import DATASOURCES, HORIZONS, TITLES
 
-METHODS = {"maml": "MAML", "pretrained": "pretrained", "random": "random", "oracle": "oracle"}  # {name: title}
+METHODS = {  # {name: title}
+    "maml": "MAML",
+    "pretrained": "pretrained",
+    "random": "random",
+    "oracle": "oracle",
+    "anil": "ANIL",
+    "context_vector": "context vector",
+}
+BASELINES = ("pretrained", "random", "oracle")  # what the authors' flag may name
+OUTER = {"trpo": "TRPO", "trpo_subsampled": "TRPO, products of a quarter of the tasks", "adam": "Adam"}  # {name: words}
 # Of two runs that differ in these alone, one is not by other settings than the other, but another one.
 IDENTITY = ("datasource", "method", "seed")
 
@@ -26,7 +36,7 @@ class Settings(Record):
     """
 
     datasource: str = setting("point", "what moves, and what it is to do", flag=False, choices=DATASOURCES)
-    method: str = setting("maml", "maml, or one of the paper's comparisons", flag=False, choices=METHODS)
+    method: str = setting("maml", "maml, one of the paper's comparisons, or ANIL", flag=False, choices=METHODS)
     metatrain_iterations: int = setting(500, "meta-updates", at_least=0, free=True)
     num_tasks: int = setting(40, "M: policies adapted in a meta-update, one a task", flag="meta_batch_size", at_least=1)
     rollouts: int = setting(
@@ -43,8 +53,9 @@ class Settings(Record):
         False, "first order: drop the second derivatives", flag="stop_grad", tag={True: "first_order"}
     )
     outer: str = setting(
-        "trpo", "the outer step", choices=("trpo", "adam"), tag="{}", words={"trpo": "TRPO", "adam": "Adam"}
-    )
+        "trpo", "the outer step; one that isn't the paper's brings settings of its own", choices=tuple(OUTER), tag="{}",
+        words=OUTER,
+    )  # fmt: skip
     max_kl: float = setting(0.01, "δ: TRPO's limit on the mean KL", positive=True)
     hvp: str = setting(
         "finite_difference", "TRPO's Hessian-vector product: the authors', or exact",
@@ -53,8 +64,17 @@ class Settings(Record):
     cg_iterations: int = setting(
         10, "TRPO's conjugate gradients", at_least=1, added=True, tag="cg{}", words="{} CG iterations"
     )  # [M] sandbox/rocky/tf/optimizers/conjugate_gradient_optimizer.py
+    hvp_tasks: int | None = setting(
+        None, "tasks that TRPO's Hessian-vector products are of, drawn anew each iteration; nothing: all of them",
+        at_least=1, added=True, words="Hessian-vector products of {} tasks",
+    )  # fmt: skip
     meta_lr: float = setting(0.001, "β: step size of Adam as the outer step", positive=True)
     oracle: bool = setting(False, "observations end with the task", flag=False)
+    adapted: str = setting(
+        "all", "what an inner step moves: all weights, the head, the context", flag=False,
+        choices=("all", "head", "context"), added=True,
+    )  # fmt: skip
+    context_size: int = setting(0, "numbers of the context vector beside each observation", at_least=0, added=True)
     activation: str = setting("relu", "of the hidden layers", flag=False, choices=("relu", "tanh"))
     horizon: int = setting(200, "H: steps of an episode", at_least=1, added=True)
     seed: int = setting(1, "of the initial weights, the tasks and the episodes", at_least=0)
@@ -66,7 +86,11 @@ class Settings(Record):
         untrained = self.method == "random"
         self.expect(not untrained or self.metatrain_iterations == 0, "metatrain_iterations", "0 of a random policy")
         self.expect(self.envs_per_task <= self.rollouts, "envs_per_task", f"1 to {self.rollouts}")
+        self.expect((self.hvp_tasks or 1) <= self.num_tasks, "hvp_tasks", f"1 to {self.num_tasks}, the tasks there are")
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
+        has_context = self.adapted == "context"
+        expected = "at least 1, of a context vector" if has_context else "0 of a policy without a context vector"
+        self.expect((self.context_size > 0) == has_context, "context_size", expected)
         self._check_unused()
 
     def _check_unused(self):
@@ -86,9 +110,9 @@ class Settings(Record):
         if self.num_updates == 0:
             yield "training without inner steps", ("inner_lr", "first_order")
         if self.outer == "adam":
-            yield "outer=adam", ("max_kl", "hvp", "cg_iterations")
+            yield "outer=adam", ("max_kl", "hvp", "cg_iterations", "hvp_tasks")
         else:
-            yield "outer=trpo", ("meta_lr",)
+            yield f"outer={self.outer}", ("meta_lr",)
 
     @property
     def total_iterations(self):
@@ -115,14 +139,15 @@ class Settings(Record):
         try:
             if odd := sorted((set(record) - set(fields)) | (needed - set(given))):
                 raise UserError(f"these settings are unknown or missing: {', '.join(odd)}")
-            paper = _paper(given["datasource"], given["method"], given["update_batch_size"])
+            others = (given[key] for key in ("update_batch_size", "meta_batch_size", "outer"))
+            paper = _paper(given["datasource"], given["method"], *others)
             return cls(**{field.name: given.get(key, paper[field.name]) for key, field in fields.items()})
         except UserError as error:
             raise UserError(f"{origin}: {error}") from error
 
     def _paper(self):
         """{field: value} of the preset for this experiment and method."""
-        return _paper(self.datasource, self.method, self.rollouts)
+        return _paper(self.datasource, self.method, self.rollouts, self.num_tasks, self.outer)
 
     def differences(self):
         """{field: value} of what is neither free nor the seed and not the value of the preset."""
@@ -171,7 +196,7 @@ def is_papers(differences):
 # What a policy that is not trained has no use for.
 _OF_TRAINING = (
     "num_tasks", "rollouts", "envs_per_task", "task_draw", "num_updates", "inner_lr", "first_order", "outer", "max_kl",
-    "hvp", "cg_iterations", "meta_lr",
+    "hvp", "cg_iterations", "hvp_tasks", "meta_lr",
 )  # fmt: skip
 
 
@@ -183,17 +208,16 @@ def resolve(datasource, method=None, baseline=None, **given):
     """
     if baseline is not None and method not in (None, "maml", baseline):
         raise UserError(f"method is {method!r} and baseline {baseline!r}, expected one of them")
-    if baseline is not None and baseline not in _BASELINES:
-        raise UserError(f"baseline is {baseline!r}, expected one of {', '.join(_BASELINES)}, or nothing")
+    if baseline is not None and baseline not in BASELINES:
+        raise UserError(f"baseline is {baseline!r}, expected one of {', '.join(BASELINES)}, or nothing")
     method = baseline or method or "maml"
     known = {key: name for name, key in keys(Settings).items()}
     if unknown := sorted(set(given) - set(known)):
         raise TypeError(f"unknown settings: {', '.join(unknown)}")
     named = {known[key]: value for key, value in given.items() if value is not None}
-    return Settings(**{**_paper(datasource, method, named.get("rollouts")), **named})
+    others = (named.get(name) for name in ("rollouts", "num_tasks", "outer"))
+    return Settings(**{**_paper(datasource, method, *others), **named})
 
-
-_BASELINES = tuple(METHODS)[1:]
 
 # [M] the iteration tested, where one is named [D], else the last of the script that gave it: those curves of the
 # direction tasks are of February 2017, when the cheetah's script had 500, the ant's 1000.
@@ -252,12 +276,46 @@ def _oracle(datasource):
     )
 
 
-_PRESETS = {"maml": _maml, "pretrained": _pretrained, "random": _random, "oracle": _oracle}
+def _anil(datasource):
+    """MAML's settings; [R]'s own are in an appendix that was not at hand."""
+    return _maml(datasource) | dict(adapted="head")
 
 
-def _paper(datasource, method, rollouts=None):
-    """{field: value} of all settings in the preset; of environments as many as divide K, if that is another one."""
+def _context_vector(datasource):
+    """MAML's settings ([P] C.2: the same protocol), but for the size of the context and α, which [P] doesn't give."""
+    return _maml(datasource) | dict(
+        adapted="context",
+        context_size=8,  # ours
+        # Ours: on 2-D navigation, after ten iterations of one seed, a little better than 0.3 and 3. Else not tried.
+        inner_lr=1.0,
+    )
+
+
+_PRESETS = {
+    "maml": _maml,
+    "pretrained": _pretrained,
+    "random": _random,
+    "oracle": _oracle,
+    "anil": _anil,
+    "context_vector": _context_vector,
+}
+
+
+# What goes with an outer step that is ours, the paper's values for everything else: {outer: M -> {field: value}}.
+OURS = {
+    # Three times the conjugate gradients on a quarter of the tasks cost no more than the paper's ten on all.
+    "trpo_subsampled": lambda num_tasks: dict(hvp_tasks=max(1, num_tasks // 4), cg_iterations=30),
+}
+
+
+def _paper(datasource, method, rollouts=None, num_tasks=None, outer=None):
+    """{field: value} of all settings in the preset; where K, M or the outer step is another one, what goes with it.
+
+    With another K: environments as many as divide it. With an outer step of ours: the values of OURS.
+    """
     values = {field.name: field.default for field in dataclasses.fields(Settings)} | preset(datasource, method)
+    if isinstance(outer, str) and outer in OURS:
+        values |= OURS[outer](num_tasks if isinstance(num_tasks, int) else values["num_tasks"])
     if isinstance(rollouts, int) and rollouts >= 1:
         values["envs_per_task"] = max(e for e in range(1, values["envs_per_task"] + 1) if rollouts % e == 0)
     return values

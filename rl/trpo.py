@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
         return "KL over its limit" if self.loss < self.loss_before and self.kl >= max_kl else "loss not lower"
 
 
-def step(objective, weights, batch, max_kl, hvp, cg_iterations):
+def step(objective, weights, batch, max_kl, hvp, cg_iterations, curvature=None):
     """(weights, Outcome) after one TRPO step on θ; the weights are the same where it was rejected.
 
     objective: a `meta_policy.Objective`.
@@ -44,17 +44,19 @@ def step(objective, weights, batch, max_kl, hvp, cg_iterations):
     max_kl: δ.
     hvp: one of HVP; UserError for others.
     cg_iterations: of conjugate gradients.
+    curvature: the MetaBatch that Hessian-vector products are of, where not all of `batch`: some of its tasks, as [M]
+        may subsample. Gradient, loss and KL of the line search are of `batch` all the same.
     """
     if hvp not in HVP:
         raise UserError(f"hvp is {hvp!r}, expected one of {', '.join(HVP)}")
-    theta = flatten(weights)
+    theta, curvature = flatten(weights), batch if curvature is None else curvature
     loss_before, gradient = objective.loss_gradient(weights, batch)
 
     def kl_gradient(vector):
-        return flatten(objective.kl_gradient(unflatten(vector, weights), batch))
+        return flatten(objective.kl_gradient(unflatten(vector, weights), curvature))
 
     def exact(vector):
-        return flatten(objective.kl_product(weights, unflatten(vector, weights), batch))
+        return flatten(objective.kl_product(weights, unflatten(vector, weights), curvature))
 
     product = finite_difference_product(kl_gradient, theta) if hvp == "finite_difference" else exact
     descent = descent_step(lambda vector: product(vector) + DAMPING * vector, flatten(gradient), max_kl, cg_iterations)

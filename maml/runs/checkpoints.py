@@ -5,6 +5,7 @@ TensorFlow stores a checksum with every tensor and verifies it when reading.
 """
 
 import json
+import numbers
 import os
 import re
 import shutil
@@ -34,6 +35,15 @@ class Best(NamedTuple):
 
 class Latest(NamedTuple):
     """The checkpoint to restore: the newest."""
+
+
+def chosen(name: str | int) -> Best | Latest | int:
+    """The checkpoint to restore, of "best", "latest" or an iteration. UserError for others."""
+    if isinstance(name, numbers.Integral):
+        return int(name)
+    if name not in ("best", "latest"):
+        raise UserError(f"checkpoint is {name!r}, expected best, latest or an iteration")
+    return Best() if name == "best" else Latest()
 
 
 class State(tf.Module):

@@ -1,6 +1,5 @@
 """Trained classifiers, from where they lie: a run folder, a checkpoint of the authors' code, a file of one's own."""
 
-import numbers
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
 from maml.runs import authors, files
-from maml.runs.checkpoints import Best, Latest
+from maml.runs.checkpoints import chosen
 from maml.runs.problems import input_shape_of, problem_of
 from maml.runs.run import Run
 from maml.runs.settings import Settings, resolve
@@ -35,7 +34,7 @@ def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> Class
         _check_images(record["datasource"])
     settings = Settings.from_dict(record, folder / "config.json")
     run = Run(SupervisedLearner(settings), folder, log=False)
-    run.restore(_checkpoint(checkpoint))
+    run.restore(chosen(checkpoint))
     weights = {name: tf.convert_to_tensor(w) for name, w in run.learner.tested_weights().items()}
     return Classifier(settings, weights, f"{folder}, iteration {run.iteration:,}", _chosen_inner_lr(folder, settings))
 
@@ -96,15 +95,6 @@ def _state(stored):
         if found[place].dtype.name != spec.dtype.name or not spec.shape.is_compatible_with(found[place].shape):
             return None
     return tf.nest.pack_sequence_as(specs, [tf.constant(found[place]) for place in expected])
-
-
-def _checkpoint(given):
-    """What `Run.restore` takes, for "best", "latest" or an iteration."""
-    if isinstance(given, numbers.Integral):
-        return int(given)
-    if given not in ("best", "latest"):
-        raise UserError(f"checkpoint is {given!r}, expected best, latest or an iteration")
-    return Best() if given == "best" else Latest()
 
 
 def _check_images(datasource):

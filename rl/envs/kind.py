@@ -41,6 +41,15 @@ class Kind:
     def goals(self):
         return tasks.TRAINING[self.name]
 
+    @property
+    def task_size(self):
+        """G."""
+        return self.goals.size
+
+    def envs_per_task(self, rollouts):
+        """How many environments episodes of a task are sampled from, where nothing else says it."""
+        return rollouts
+
     def sample_tasks(self, rng, count):
         """float64 [count, G] from the task distribution, pure in the NumPy generator."""
         return self.goals.sample(rng, count)

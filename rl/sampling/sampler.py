@@ -85,13 +85,14 @@ class Sampler:
     policy: a Policy.
     sampling: a Sampling.
     num_threads: of the simulator, None for all cores; they change nothing but its speed.
+    simulator: what makes the environments, by the arguments of Simulator.
     """
 
-    def __init__(self, policy, sampling, num_threads=None):
+    def __init__(self, policy, sampling, num_threads=None, simulator=Simulator):
         self.policy, self.sampling = policy, sampling
         self._grid = sampling.num_tasks, sampling.envs_per_task
         num_envs = sampling.num_tasks * sampling.envs_per_task
-        self.simulator = Simulator(sampling.name, num_envs, num_threads, sampling.oracle, sampling.horizon)
+        self.simulator = simulator(sampling.name, num_envs, num_threads, sampling.oracle, sampling.horizon)
         self.kind, self.horizon = self.simulator.kind, self.simulator.horizon
         self._record = None
 
@@ -112,7 +113,7 @@ class Sampler:
         """
         num_tasks, num_envs = self._grid
         weights = {name: np.asarray(value) for name, value in weights.items()}
-        size = self.kind.goals.size
+        size = self.kind.task_size
         tasks = np.broadcast_to(np.reshape(tasks, [num_tasks, -1, size]), [*self._grid, size]).reshape(-1, size)
         lengths, log_stds = self._run(weights, tasks, key)
         longest = lengths.sum(1).max()

@@ -11,9 +11,9 @@ O, A = 3, 2  # noqa: E741 (O of an observation)
 INNER_LR = 0.3
 
 
-def small_policy(activation="tanh"):
+def small_policy(activation="tanh", **more):
     """Smooth, so that differences of the loss are derivatives."""
-    return policies.gaussian_mlp(O, A, hidden=(4,), activation=activation, dtype=tf.float64)
+    return policies.gaussian_mlp(O, A, hidden=(4,), activation=activation, dtype=tf.float64, **more)
 
 
 def theta(policy, seed=1):

@@ -93,6 +93,8 @@ def test_no_renderer_is_said_before_the_training(capsys, monkeypatch):
         ("--datasource=cheetah_vel --baseline=None", "cheetah_vel"),
         ("--datasource=cheetah_vel --baseline=pretrained", "cheetah_vel_pretrained"),
         ("--datasource=cheetah_vel --method=pretrained", "cheetah_vel_pretrained"),
+        ("--datasource=ant_dir --method=anil", "ant_dir_anil"),
+        ("--datasource=point --method=context_vector --outer=trpo_subsampled", "point_context_vector_trpo_subsampled"),
         ("--datasource=point --baseline=pretrained --outer=trpo", "point_pretrained_trpo"),
         ("--datasource=ant_vel --stop_grad --cg_iterations=20", "ant_vel_first_order_cg20"),
     ],

@@ -1,5 +1,7 @@
 """The policy-gradient loss, the adapted policies and the outer objective, in float64 against differences."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,6 +80,41 @@ def test_gradients_against_central_differences(num_updates):
     close(objective.kl_gradient(there, batch), central_differences(lambda w: value(w)[1], there), rtol=1e-6, atol=1e-8)
 
 
+PARTS = {"head": dict(adapted="head"), "context": dict(adapted="context", context_size=2)}
+MOVED = {"head": {"w2", "b2", "log_std"}, "context": {"context"}}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_inner_step_moves_its_part_alone_by_the_policy_gradient(part):
+    policy = small_policy(**PARTS[part])
+    weights = inner_loop.per_task(theta(policy), 3)
+    samples = random_samples(policy, weights)
+    adapted = meta_policy.inner_step(policy, weights, samples, INNER_LR)
+    loss = tf.function(lambda w: tf.reduce_sum(meta_policy.policy_gradient_loss(policy, w, samples)))
+    gradient = central_differences(loss, weights)
+    for name, before in weights.items():
+        if name in MOVED[part]:
+            np.testing.assert_allclose(adapted[name], before - INNER_LR * gradient[name], rtol=1e-7, atol=1e-9)
+            assert np.abs(adapted[name] - before).max() > 1e-3
+        else:
+            np.testing.assert_array_equal(adapted[name], before)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("num_updates", [1, 2])
+def test_gradients_through_inner_steps_of_a_part_against_central_differences(part, num_updates):
+    """Every weight has one: the body too, though it stays, and the start of the context."""
+    policy = small_policy(**PARTS[part])
+    weights = theta(policy)
+    batch, objective = random_batch(policy, weights, num_updates), plain_objective(policy)
+    there = {name: w + 0.1 for name, w in weights.items()}
+    value = tf.function(lambda w: objective.value(w, batch))
+    _, gradient = objective.loss_gradient(there, batch)
+    close(gradient, central_differences(lambda w: value(w)[0], there), rtol=1e-6, atol=1e-8)
+    close(objective.kl_gradient(there, batch), central_differences(lambda w: value(w)[1], there), rtol=1e-6, atol=1e-8)
+    assert all(np.abs(g).max() > 1e-4 for g in gradient.values())
+
+
 @pytest.mark.parametrize("num_updates", [1, 2])
 def test_exact_product_is_the_derivative_of_the_kl_gradient(num_updates):
     policy, weights = small_policy(), theta(small_policy())
@@ -143,6 +180,36 @@ def test_padding_changes_nothing():
     ):
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def kl_product_of(batch, tasks=None):
+    """The Hessian of the KL times a direction, away from the policies that sampled; of some tasks, or all."""
+    policy = small_policy()
+    there, direction = {name: w + 0.1 for name, w in theta(policy).items()}, theta(policy, seed=5)
+    some = batch if tasks is None else meta_policy.some_tasks(batch, tasks)
+    return plain_objective(policy).kl_product(there, direction, some)
+
+
+def test_the_product_of_all_tasks_by_number_is_the_full_product_bit_for_bit():
+    batch = random_batch(small_policy(), theta(small_policy()))
+    for name, got in kl_product_of(batch, [0, 1, 2]).items():
+        np.testing.assert_array_equal(got, kl_product_of(batch)[name])
+
+
+def test_the_product_of_some_tasks_is_that_of_a_batch_of_these_alone():
+    """The KL's denominator is then their steps alone."""
+    batch = random_batch(small_policy(), theta(small_policy()))
+    alone = tf.nest.map_structure(lambda t: tf.stack([t[0], t[2]]), batch)
+    close(kl_product_of(batch, [0, 2]), kl_product_of(alone), rtol=1e-12)
+    assert np.abs(kl_product_of(batch, [0, 2])["w1"] - kl_product_of(batch)["w1"]).max() > 1e-3
+
+
+def test_the_mean_over_all_draws_of_tasks_is_the_full_product():
+    """Where all have as many steps."""
+    batch = random_batch(small_policy(), theta(small_policy()), lengths=(6, 6, 6, 6))
+    draws = [kl_product_of(batch, list(tasks)) for tasks in itertools.combinations(range(4), 2)]
+    mean = {name: np.mean([draw[name] for draw in draws], 0) for name in draws[0]}
+    close(kl_product_of(batch), mean, rtol=1e-10, atol=1e-14)
 
 
 def test_chunks_and_compilation_change_nothing():

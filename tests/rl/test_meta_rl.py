@@ -78,6 +78,33 @@ def test_what_is_set_of_trpo_changes_its_step(setting):
     assert other.iterate()["kl"] != kl
 
 
+def test_products_of_all_tasks_are_those_of_the_paper_bit_for_bit():
+    default, all_of_them = MetaRL(small()), MetaRL(small(hvp_tasks=2))
+    for _ in range(2):
+        assert without_times(default.iterate()) == without_times(all_of_them.iterate())
+    assert_same(weights_of(default), weights_of(all_of_them))
+
+
+def test_the_tasks_of_the_products_are_drawn_anew_by_seed_and_iteration():
+    """A quarter of 40, each as often as the others: of 400 draws 100 ± 9."""
+    run = MetaRL(resolve("point", outer="trpo_subsampled", meta_batch_size=40))
+    drawn = np.array([run.hvp_tasks(iteration) for iteration in range(400)])
+    assert drawn.shape == (400, 10) and (np.diff(drawn) > 0).all() and (drawn[0] != drawn[1]).any()
+    counts = np.bincount(drawn.ravel(), minlength=40)
+    assert 65 < counts.min() and counts.max() < 135
+    again = MetaRL(resolve("point", outer="trpo_subsampled", meta_batch_size=40, seed=2))
+    np.testing.assert_array_equal(run.hvp_tasks(7), drawn[7])
+    assert (again.hvp_tasks(7) != drawn[7]).numpy().any() and MetaRL(small()).hvp_tasks(0) is None
+
+
+def test_products_of_one_task_change_the_step_and_nothing_before_it():
+    whole, part = MetaRL(small()), MetaRL(small(hvp_tasks=1))
+    before, after = whole.iterate(), part.iterate()
+    same = ("pre_return", "post_return", "loss_before", "steps")
+    assert [before[name] for name in same] == [after[name] for name in same]
+    assert before["kl"] != after["kl"]
+
+
 def test_a_rejected_step_is_an_iteration_that_leaves_theta(monkeypatch):
     monkeypatch.setattr("rl.meta_rl.advantages", lambda t: tf.fill(t.mask.shape, np.float32(np.nan)))
     run = MetaRL(small())
@@ -115,6 +142,19 @@ def test_pretraining_takes_an_adam_step_on_the_loss_of_theta():
     np.testing.assert_allclose(np.abs(moved), 0.001, rtol=1e-3)
     assert metrics["pre_return"] == metrics["post_return"] and metrics["steps"] == 2 * 3 * 8
     assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"]
+
+
+@pytest.mark.parametrize("method, moved", [("anil", {"w3", "b3", "log_std"}), ("context_vector", {"context"})])
+def test_what_adapts_a_part_moves_it_for_a_task_and_all_of_theta_in_between(method, moved):
+    run = MetaRL(small(method))
+    before = weights_of(run)
+    adaptation = run.adapt([[0.3, 0.1], [-0.2, 0.4]], [0.5], rollouts=2)
+    _, (adapted, _) = adaptation
+    assert {name for name, w in adapted.items() if (w[0] != before[name]).numpy().any()} == moved
+    metrics = run.iterate()
+    assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"]
+    after = weights_of(run)
+    assert {name for name in after if (after[name] != before[name]).any()} == after.keys()
 
 
 def test_tasks_are_new_at_each_iteration_or_never():

@@ -55,7 +55,7 @@ def test_adaptation_figure_shows_measured_and_published_alike(tmp_path, drawn):
     lines = labelled(axis)
     assert list(lines) == [label + suffix for label in ("MAML", "pretrained", "random", "oracle")
                            for suffix in ("", ", published")]  # fmt: skip
-    for method, label in METHODS.items():
+    for method, label in list(METHODS.items())[:4]:
         measured, theirs = lines[label], lines[f"{label}, published"]
         assert (measured.get_linestyle(), theirs.get_linestyle()) == ("-", "--")
         assert measured.get_color() == theirs.get_color() and measured.get_zorder() > theirs.get_zorder()
@@ -100,6 +100,16 @@ def test_random_policy_is_compared_where_it_is_run(tmp_path, drawn):
 def test_a_run_shorter_than_the_papers_says_so(tmp_path, drawn):
     plots.adaptation_figure({"maml": write_run(tmp_path, trained=100, iteration=90)})
     assert "MAML,\n100 of 500 iterations" in labelled(drawn[0].axes[0])
+
+
+def test_the_context_vectors_published_returns_are_drawn_where_it_is_run(tmp_path, drawn):
+    """[P] prints them in tables alone; ANIL has none."""
+    folders = {method: write_run(tmp_path, "point", method) for method in ("anil", "context_vector")}
+    plots.adaptation_figure(folders)
+    lines = labelled(drawn[0].axes[0])
+    assert {"ANIL", "context vector", "context vector, published"} < lines.keys() and "ANIL, published" not in lines
+    np.testing.assert_allclose(lines["context vector, published"].get_ydata(), [-42.42, -13.90, -5.17, -3.18])
+    assert len({line.get_color() for line in lines.values()}) == 6
 
 
 def test_other_settings_stand_beside_nothing(tmp_path, drawn):

@@ -52,6 +52,30 @@ def test_forward_by_hand(activation, hidden):
     np.testing.assert_allclose(log_std_numpy, log_std, rtol=1e-7)
 
 
+def test_a_context_is_joined_to_each_observation_of_its_task():
+    """As the policy of three inputs whose last two are those of the context, 5 and 6 for one task, 7 and 8 for one."""
+    with_context = policies.gaussian_mlp(1, 1, hidden=(3,), dtype=tf.float64, context_size=2, adapted="context")
+    plain = policies.gaussian_mlp(3, 1, hidden=(3,), dtype=tf.float64)
+    weights = inner_loop.per_task(with_context.init(1), 2) | {"context": tf.constant([[5.0, 6], [7, 8]], tf.float64)}
+    x = tf.constant([[[1.0], [2]], [[3], [4]]], tf.float64)
+    joined = tf.constant([[[1.0, 5, 6], [2, 5, 6]], [[3, 7, 8], [4, 7, 8]]], tf.float64)
+    expected, _ = plain.forward({name: w for name, w in weights.items() if name != "context"}, joined)
+    np.testing.assert_array_equal(with_context.forward(weights, x)[0], expected)
+    in_numpy, _ = with_context.forward_numpy({name: w.numpy() for name, w in weights.items()}, x.numpy())
+    np.testing.assert_allclose(in_numpy, expected, rtol=1e-12)
+    np.testing.assert_array_equal(with_context.init(1)["context"], [0, 0])
+
+
+def test_what_an_inner_step_moves():
+    def moved(**how):
+        policy = policies.gaussian_mlp(2, 2, **how)
+        return {name for name in policy.init(1) if policy.is_adapted(name)}
+
+    assert moved() == {"w1", "b1", "w2", "b2", "w3", "b3", "log_std"}
+    assert moved(adapted="head") == {"w3", "b3", "log_std"}
+    assert moved(adapted="context", context_size=3) == {"context"}
+
+
 @pytest.mark.parametrize("num_rows", [1, 3, 46])
 def test_numpy_and_tensorflow_agree_on_several_tasks(num_rows):
     policy = policies.gaussian_mlp(20, 6)

@@ -18,6 +18,8 @@ from rl.settings import resolve
         ("ant_dir", "maml", [0.1, 0.001, 0.001], 40),
         ("ant_dir", "pretrained", [0.2, 0.1, 0.1], 40),
         ("ant_dir", "oracle", [], 40),
+        ("point", "anil", [0.5, 0.25, 0.25, 0.25], 40),
+        ("ant_dir", "anil", [0.1, 0.001, 0.001], 40),
     ],
 )
 def test_the_papers_test_protocol(datasource, method, rates, episodes):
@@ -30,6 +32,15 @@ def test_a_policy_trained_otherwise_is_tested_as_it_was_trained():
     protocol = protocol_of(c)
     assert (protocol.learning_rates[:2], protocol.rollouts, protocol.suffix) == ([0.2, 0.1], 10, "")
     assert protocol_of(c, first_lr=0.5).suffix == "_lr_0.5" and not c.is_papers
+
+
+@pytest.mark.parametrize("method", ["anil", "context_vector"])
+def test_what_adapts_in_training_is_tested_as_it_was_trained(method):
+    for datasource in ("point", "cheetah_dir"):
+        c = resolve(datasource, method)
+        assert protocol_of(c).learning_rates[:2] == [c.inner_lr, c.inner_lr / 2] and protocol_of(c).suffix == ""
+    c = resolve("point", method, update_lr=0.2, update_batch_size=10)
+    assert (protocol_of(c).learning_rates[:2], protocol_of(c).rollouts) == ([0.2, 0.1], 10)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from rl import published
-from rl.settings import METHODS, preset
+from rl.settings import preset
 from rl.tasks import DATASOURCES, NUM_TEST_TASKS
 
 STORED = Path(__file__).parents[2] / "../shared/reference/rl_published_curves.json"
+STORED_METHODS = ("maml", "pretrained", "random", "oracle")
 NAMES = dict(zip(DATASOURCES, ("point", "cheetah", "cheetahdirec", "ant", "antdirec"), strict=True))
-EVERY = [(datasource, method) for datasource in DATASOURCES for method in METHODS]
+EVERY = [(datasource, method) for datasource in DATASOURCES for method in STORED_METHODS]
 
 
 @pytest.mark.parametrize("datasource, method", EVERY)
@@ -51,7 +52,7 @@ def test_curves_have_the_steps_of_the_test(datasource, method):
 @pytest.mark.parametrize("datasource", DATASOURCES)
 def test_adapting_helps_maml_most_and_the_oracle_is_best(datasource):
     """[P] figures 4 and 5."""
-    curves = {method: published.find(datasource, method).means for method in METHODS}
+    curves = {method: published.find(datasource, method).means for method in STORED_METHODS}
     gains = {method: means[1] - means[0] for method, means in curves.items() if method != "oracle"}
     after = {method: means[min(3, len(means) - 1)] for method, means in curves.items()}
     assert gains["maml"] == max(gains.values())
@@ -60,7 +61,10 @@ def test_adapting_helps_maml_most_and_the_oracle_is_best(datasource):
 
 def test_checkpoints():
     """[M] maml_examples/test_maml_*.py and [D]; the initial policy isn't trained."""
-    found = {method: [published.find(datasource, method).iteration for datasource in DATASOURCES] for method in METHODS}
+    found = {
+        method: [published.find(datasource, method).iteration for datasource in DATASOURCES]
+        for method in STORED_METHODS
+    }
     assert found == {
         "maml": [100, 475, 100, 375, 575],
         "pretrained": [100, 475, 500, 575, 1000],
@@ -80,14 +84,29 @@ def test_sources():
     assert published.find("point", "pretrained").source == "[P] figure 4; [D] icml_point_results_sens0.pkl"
     assert published.find("cheetah_dir", "oracle").source == "[P] figure 5; [D] icml_cheetahdirec_results_oracle.pkl"
     assert published.find("ant_vel", "random").source == "[D] icml_ant_results_random.pkl"
-    assert [key for key, curve in published.CURVES.items() if not curve.drawn] == [
-        ("cheetah_vel", "random"), ("ant_vel", "random")]  # fmt: skip
+    not_drawn = [key for key, curve in published.CURVES.items() if not curve.drawn]
+    assert [key for key in not_drawn if key[1] != "context_vector"] == [
+        ("cheetah_vel", "random"),
+        ("ant_vel", "random"),
+    ]
+
+
+def test_the_context_vector_is_printed_without_more():
+    """[P] tables 4 and 5."""
+    found = [key for key in published.CURVES if key not in EVERY]
+    assert found == [("point", "context_vector"), ("cheetah_dir", "context_vector")]
+    point, cheetah = (published.find(*key) for key in found)
+    assert (point.means, cheetah.means) == ((-42.42, -13.90, -5.17, -3.18), (-40.49, -44.08, -38.27, -42.50))
+    assert (point.source, cheetah.source) == ("[P] table 4", "[P] table 5")
+    for curve in (point, cheetah):
+        assert curve.sems == (None,) * 4 and curve.stds is None and curve.iteration is None
 
 
 def test_nothing_is_found_where_nothing_is_published():
-    assert published.find("glyphs", "maml") is None and published.find("point", "reptile") is None
+    assert published.find("glyphs", "maml") is None and published.find("point", "anil") is None
 
 
 def test_commands():
     assert published.command("cheetah_vel", "maml") == "python main.py --datasource=cheetah_vel"
+    assert published.command("point", "context_vector") == "python main.py --datasource=point --method=context_vector"
     assert published.command("ant_dir", "oracle") == "python main.py --datasource=ant_dir --baseline=oracle"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_generators.errors import UserError
-from rl import trpo
+from rl import policy, trpo
 from rl.settings import METHODS, Settings, resolve
 from rl.tasks import DATASOURCES, TITLES
 
@@ -71,7 +71,7 @@ def test_the_points_baselines():
         (dict(datasource="point", num_updates=-1), "num_updates is -1, expected at least 0"),
         (dict(datasource="point", envs_per_task=21), "envs_per_task is 21, expected 1 to 20"),
         (dict(datasource="point", hvp="fisher"), "hvp is 'fisher', expected one of finite_difference, exact"),
-        (dict(datasource="point", outer="sgd"), "outer is 'sgd', expected one of trpo, adam"),
+        (dict(datasource="point", outer="sgd"), "outer is 'sgd', expected one of trpo, trpo_subsampled, adam"),
         (dict(datasource="point", max_kl=0.0), "max_kl is 0.0, expected a positive number"),
         (dict(datasource="point", max_kl=float("nan")), "max_kl is nan, expected a positive number"),
         (dict(datasource="point", cg_iterations=0), "cg_iterations is 0, expected at least 1"),
@@ -79,6 +79,12 @@ def test_the_points_baselines():
             dict(datasource="point", outer="adam", cg_iterations=5),
             "cg_iterations is 5, expected 10 with outer=adam, where it",
         ),
+        (dict(datasource="point", hvp_tasks=0), "hvp_tasks is 0, expected at least 1"),
+        (dict(datasource="point", hvp_tasks=21), "hvp_tasks is 21, expected 1 to 20, the tasks there are"),
+        (dict(datasource="point", outer="adam", hvp_tasks=5), "hvp_tasks is 5, expected None with outer=adam"),
+        (dict(datasource="point", outer="trpo_subsampled", meta_lr=0.1), "expected 0.001 with outer=trpo_subsampled"),
+        (dict(datasource="point", context_size=3), "context_size is 3, expected 0 of a policy without a context"),
+        (dict(datasource="point", method="context_vector", context_size=0), "context_size is 0, expected at least 1"),
         (dict(datasource="point", seed=1.5), "seed is 1.5, expected int"),
         (dict(datasource="point", meta_lr=0.1), "meta_lr is 0.1, expected 0.001 with outer=trpo"),
         (dict(datasource="point", outer="adam", hvp="exact"), "hvp is 'exact', expected finite_difference"),
@@ -120,7 +126,8 @@ def test_the_papers_value_given_by_name_is_the_papers_run(given):
 @pytest.mark.parametrize("datasource, horizon", [("cheetah_dir", 200), ("point", 100)])
 def test_a_record_without_the_later_settings_is_the_papers(datasource, horizon):
     record = resolve(datasource).to_dict()
-    assert (record.pop("cg_iterations"), record.pop("horizon")) == (10, horizon)
+    later = {"cg_iterations": 10, "horizon": horizon, "hvp_tasks": None, "adapted": "all", "context_size": 0}
+    assert {name: record.pop(name) for name in later} == later
     for old in (record, record | dict(horizon=None)):
         assert Settings.from_dict(old, "config.json") == resolve(datasource)
 
@@ -142,8 +149,27 @@ def test_a_damaged_record_is_named(change):
         ("ant_vel", dict(stop_grad=True), "ant_vel_first_order", "Ant, goal velocity: MAML, first order"),
         ("ant_vel", dict(cg_iterations=20), "ant_vel_cg20", "Ant, goal velocity: MAML, 20 CG iterations"),
         ("ant_vel", dict(outer="adam"), "ant_vel_adam", "Ant, goal velocity: MAML, Adam"),
+        (
+            "ant_vel",
+            dict(outer="trpo_subsampled"),
+            "ant_vel_trpo_subsampled",
+            "Ant, goal velocity: MAML, TRPO, products of a quarter of the tasks",
+        ),
+        (
+            "ant_vel",
+            dict(hvp_tasks=10),
+            "ant_vel_hvp_tasks_10",
+            "Ant, goal velocity: MAML, Hessian-vector products of 10 tasks",
+        ),
         ("point", dict(method="pretrained", outer="trpo"), "point_pretrained_trpo", "2-D navigation: pretrained, TRPO"),
         ("ant_dir", dict(max_kl=0.05), "ant_dir_max_kl_0.05", "Ant, goal direction: MAML, max kl 0.05"),
+        ("ant_vel", dict(method="anil"), "ant_vel_anil", "Ant, goal velocity: ANIL"),
+        (
+            "point",
+            dict(method="context_vector", context_size=2),
+            "point_context_vector_context_size_2",
+            "2-D navigation: context vector, context size 2",
+        ),
         ("point", dict(update_lr=0.1), "point_update_lr_0.1", "2-D navigation: MAML, update lr 0.1"),
         ("ant_vel", dict(hvp="exact"), "ant_vel_hvp_exact", "Ant, goal velocity: MAML, exact Hessian-vector products"),
         ("ant_vel", dict(metatrain_iterations=3, seed=5, jit=False), "ant_vel", "Ant, goal velocity: MAML"),
@@ -168,6 +194,24 @@ def test_what_was_run_before_reads_as_it_is(path):
     assert (c.name, c.seed) == (path.parts[-3], int(path.parts[-2].removeprefix("seed_")))
 
 
+@pytest.mark.parametrize(
+    "given, tasks, iterations",
+    [
+        (dict(), 10, 30),
+        (dict(meta_batch_size=20), 5, 30),
+        (dict(meta_batch_size=2), 1, 30),
+        (dict(hvp_tasks=40, cg_iterations=10), 40, 10),
+    ],
+)
+def test_the_outer_step_that_is_ours_has_values_of_its_own(given, tasks, iterations):
+    """The paper's for the rest; never the paper's run."""
+    c = resolve("cheetah_dir", outer="trpo_subsampled", **given)
+    assert (c.hvp_tasks, c.cg_iterations, c.max_kl) == (tasks, iterations, 0.02)
+    assert not c.is_papers and Settings.from_dict(c.to_dict(), "config.json") == c
+    renamed = {"meta_batch_size": "num_tasks"}
+    assert c.differences().keys() == {"outer", *(renamed.get(name, name) for name in given)}
+
+
 def test_what_keeps_a_published_curve_away():
     given = dict(stop_grad=True, update_lr=0.3, hvp="exact", metatrain_iterations=3)
     compared = resolve("point", **given).compared()
@@ -179,8 +223,10 @@ def test_the_method_may_be_given_as_a_baseline():
     assert resolve("point", baseline="oracle") == resolve("point", "oracle") == resolve("point", "maml", "oracle")
     with pytest.raises(UserError, match="method is 'random' and baseline 'oracle', expected one of them"):
         resolve("point", "random", "oracle")
-    with pytest.raises(UserError, match="baseline is 'best', expected one of pretrained, random, oracle, or nothing"):
-        resolve("point", baseline="best")
+    for name in ("best", "anil"):
+        expected = f"baseline is '{name}', expected one of pretrained, random, oracle, or nothing"
+        with pytest.raises(UserError, match=expected):
+            resolve("point", baseline=name)
 
 
 def test_another_run_in_the_same_folder_is_named():
@@ -206,6 +252,20 @@ def test_adam_as_the_outer_step_of_a_task_with_another_kl_limit():
 
 def test_the_algorithm_knows_the_products_that_may_be_chosen():
     assert Settings.__dataclass_fields__["hvp"].metadata["choices"] == trpo.HVP
+
+
+def test_the_algorithm_knows_what_an_inner_step_may_move():
+    assert Settings.__dataclass_fields__["adapted"].metadata["choices"] == policy.ADAPTED
+
+
+@pytest.mark.parametrize("datasource", DATASOURCES)
+def test_anil_and_the_context_vector_have_mamls_settings(datasource):
+    def beside_maml(method):
+        ours, maml = resolve(datasource, method).to_dict(), resolve(datasource).to_dict()
+        return {name: value for name, value in ours.items() if value != maml[name]}
+
+    assert beside_maml("anil") == {"method": "anil", "adapted": "head"}
+    assert beside_maml("context_vector").keys() == {"method", "adapted", "context_size", "update_lr"}
 
 
 def test_settings_do_not_change():

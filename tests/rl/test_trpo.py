@@ -7,6 +7,7 @@ from rollouts import plain_objective, random_batch, small_policy, theta
 
 from data_generators.errors import UserError
 from rl import trpo
+from rl.meta_policy import some_tasks
 
 
 def positive_definite(size=6):
@@ -145,6 +146,32 @@ def test_a_step_lowers_the_surrogate_within_the_limit(hvp):
     assert outcome.accepted and 0.001 < kl < 0.01 and after < before - 0.01
     got = [outcome.loss_before, outcome.loss, outcome.kl]
     np.testing.assert_allclose(got, [before, after, kl], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("hvp", trpo.HVP)
+def test_the_curvature_of_some_tasks_bends_the_step_of_all(hvp):
+    """The step is H⁻¹g with H of tasks 0 and 2 and g of all three, as long as H's own quadratic model allows."""
+    policy, weights = small_policy(), theta(small_policy())
+    batch, objective = random_batch(policy, weights, lengths=(40, 50, 60)), plain_objective(policy)
+    some = some_tasks(batch, [0, 2])
+
+    def moved(curvature):
+        new, outcome = tf.function(lambda: trpo.step(objective, weights, batch, 0.01, hvp, 10, curvature))()
+        assert outcome.accepted
+        return trpo.flatten(weights) - trpo.flatten(new), trpo.BACKTRACK_RATIO ** int(outcome.backtracks)
+
+    np.testing.assert_array_equal(moved(batch)[0], moved(None)[0])
+    _, gradient = objective.loss_gradient(weights, batch)
+
+    def product(vector):
+        of_kl = objective.kl_product(weights, trpo.unflatten(vector, weights), some)
+        return trpo.flatten(of_kl) + trpo.DAMPING * vector
+
+    if hvp == "exact":
+        by_hand = trpo.descent_step(product, trpo.flatten(gradient), 0.01, 10)
+        step, factor = moved(some)
+        np.testing.assert_allclose(step, factor * by_hand, rtol=1e-6, atol=1e-9)
+    assert np.abs(moved(some)[0] - moved(None)[0]).max() > 1e-4
 
 
 def test_a_gradient_that_is_not_finite_leaves_theta_alone():

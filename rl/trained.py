@@ -1,0 +1,123 @@
+"""A trained policy in use: adapted to a goal, or to an environment, of one's own."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+
+from data_generators.errors import UserError
+from maml.runs import checkpoints, files
+from maml.runs.run import Run
+from rl import envs, protocol
+from rl import policy as policies
+from rl.learner import PolicyLearner
+from rl.meta_rl import EVALUATION, MetaRL
+from rl.sampling.own import OwnKind, in_space
+from rl.settings import Settings
+from rl.tasks import DATASOURCES
+
+
+def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> "TrainedPolicy":
+    """The TrainedPolicy of a run folder.
+
+    checkpoint: "best" by return after adaptation in training, "latest", or an iteration. Where there are no
+    checkpoints, the weights that the run's test left, weights.npz, are both the best and the latest.
+    UserError for a folder without a run, a run that is not of reinforcement learning, and checkpoints that are missing
+    or damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").exists():
+        raise UserError(f"no run in {folder}, expected a run folder: one with config.json and checkpoints/ in it")
+    record = files.read_json(folder / "config.json")
+    if record.get("datasource") not in DATASOURCES:
+        raise UserError(f"{folder} is a run of {record.get('datasource')!r}, expected one of {', '.join(DATASOURCES)}")
+    run = Run(PolicyLearner(Settings.from_dict(record, folder / "config.json")), folder, log=False)
+    run.restore(checkpoints.chosen(checkpoint))
+    return TrainedPolicy(run.learner.meta, f"{folder}, iteration {run.iteration:,}")
+
+
+class TrainedPolicy:
+    """θ of a trained policy.
+
+    settings: of its training. origin: where it comes from, for readers. weights: {name: array}.
+    """
+
+    def __init__(self, meta, origin):
+        self.settings, self.origin, self._meta = meta.settings, origin, meta
+
+    @property
+    def weights(self):
+        return {name: weight.numpy() for name, weight in self._meta.trainer.weights.items()}
+
+    def adapt(self, goal, num_steps=1, inner_lr=None, rollouts=None, seed=0):  # noqa: PLR0913 (how to adapt)
+        """The AdaptedPolicy after gradient steps on episodes of a goal, each step on fresh ones.
+
+        goal: the numbers of a task, [G]: a position, a velocity in m/s, or a direction, ±1. Or a gymnasium.Env of one's
+            own with observations and actions of the same sizes (see `rl.sampling.own.OwnKind`).
+        num_steps: gradient steps.
+        inner_lr: the size of the first; of those after it as at the run's test. None: that of the test.
+        rollouts: K, episodes of full length before each step and after the last; None: those of the test.
+        seed: of the episodes.
+
+        UserError for a goal that is none, an environment that doesn't fit, and steps of a policy that is told its task.
+        """
+        usual = protocol.protocol_of(self.settings, rollouts=rollouts, first_lr=inner_lr)
+        if not 0 <= num_steps <= (0 if self.settings.oracle else np.inf):
+            expected = "0, as this policy is told its task" if self.settings.oracle else "at least 0"
+            raise UserError(f"num_steps is {num_steps}, expected {expected}")
+        if isinstance(goal, gymnasium.Env):
+            meta, tasks, space = self._beside(goal), np.zeros([1, 1]), goal.action_space
+        else:
+            meta, tasks = self._meta, envs.get(self.settings.datasource).goals.check(goal, 1)
+            space = gymnasium.spaces.Box(-1.0, 1.0, [meta.kind.action_size], np.float32)
+        rates = [usual.first_lr, *[usual.later_lr] * (num_steps - 1)][:num_steps]
+        steps = list(meta.adapt(tasks, rates, usual.rollouts, (EVALUATION, seed)))
+        returns = np.array([trajectories.returns[0] for _, trajectories in steps])
+        weights = {name: np.asarray(weight)[0] for name, weight in steps[-1][0].items()}
+        return AdaptedPolicy(weights, returns, space, meta.policy.forward_numpy)
+
+    def _beside(self, env):
+        """A MetaRL with this θ on an environment of one's own."""
+        kind, needed = OwnKind(lambda: env), self._meta.kind
+        for what in ("observation_size", "action_size"):
+            if getattr(kind, what) != getattr(needed, what):
+                name = what.removesuffix("_size")
+                expected = f"{getattr(needed, what)}, as the policy was trained with"
+                raise UserError(f"an {name} of the environment has {getattr(kind, what)} numbers, expected {expected}")
+        if self.settings.oracle:
+            raise UserError("this policy is told its task, expected one that isn't to adapt to an environment")
+        meta = MetaRL(self.settings, kind=kind)
+        for name, weight in self._meta.trainer.weights.items():
+            meta.trainer.weights[name].assign(weight)
+        return meta
+
+
+@dataclass(frozen=True)
+class AdaptedPolicy:
+    """A policy after adaptation.
+
+    weights: {name: array}, its own.
+    returns: float64 [steps + 1], undiscounted return of an episode before each gradient step and after the last, means
+        over the episodes.
+    action_space: of the environment.
+    """
+
+    weights: dict
+    returns: np.ndarray
+    action_space: gymnasium.spaces.Box
+    forward_numpy: Callable
+
+    def act(self, observation, rng=None):
+        """The action for an observation [O], in the environment's action space.
+
+        rng: a NumPy generator, to sample from the policy as in training; None: the mean.
+        """
+        flat = np.asarray(observation, np.float32).reshape(1, 1, -1)
+        means, log_stds = self.forward_numpy({name: weight[None] for name, weight in self.weights.items()}, flat)
+        action = means[0, 0]
+        if rng is not None:
+            action = policies.sample(action, log_stds[0], rng.standard_normal(len(action), np.float32))
+        return in_space(self.action_space, action)
