@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-from data_generators import locks
+from data_generators import locks, untrusted
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses
 
@@ -35,7 +35,7 @@ def cached(name, key, cache_dir, build):
     pixels, about = folder / f"{stem}.npy", folder / f"{stem}.json"
     try:
         return _read(pixels, about)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except untrusted.UNREADABLE as error:
         if os.path.exists(about):  # it is written last: without it nothing was finished
             print(f"cache: {pixels} is damaged ({error}) and is made again", file=sys.stderr)
     with contextlib.ExitStack() as stack:
@@ -47,7 +47,7 @@ def cached(name, key, cache_dir, build):
         except OSError as error:
             _go_without(pixels, error)
             return build(_in_memory)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(*untrusted.UNREADABLE):
             return _read(pixels, about)  # another process may have made it until the lock was ours
         draft = _Draft(scratch, pixels)
         return draft.keep(build(draft.allocate), about)
@@ -111,7 +111,7 @@ class _Draft:
 
 
 def _read(pixels, about):
-    text = json.loads(about.read_text(encoding="utf-8"))
+    text = untrusted.parse_json(about.read_text(encoding="utf-8"))
     if text["format"] != FORMAT:
         raise ValueError(f"format {text['format']}, expected {FORMAT}")
     images = _open_map(pixels)

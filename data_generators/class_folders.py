@@ -38,11 +38,18 @@ def list_folder(folder):
     except OSError as error:
         raise UserError(f"{folder} can't be listed ({error}); expected a folder that may be read") from error
     files = [entry for entry in entries if entry.is_file()]
+    if odd := [entry.name for entry in entries if entry.is_dir() and not _is_text(entry.name)]:
+        raise UserError(f"{folder} holds a folder named {os.fsencode(odd[0])}, which is not UTF-8; expected text")
     return Entries(
         [entry for entry in entries if entry.is_dir() and entry.name != "__MACOSX"],
         [entry for entry in files if is_image_name(entry.name)],
         [entry for entry in files if not is_image_name(entry.name)],
     )
+
+
+def _is_text(name):
+    """Whether a name in a file system, which may be any bytes, is text that can be written down."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def say_skipped(place, used, others):

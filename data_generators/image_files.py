@@ -5,17 +5,16 @@ import concurrent.futures
 import io
 import os
 import pathlib
-import struct
 import threading
+import warnings
 import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 import tqdm
 from PIL import Image, ImageOps
 
-from data_generators import pixels
+from data_generators import pixels, untrusted
 from data_generators.errors import UserError
 
 # What Pillow decodes itself, without starting another program. Nothing else is opened, whatever a file calls itself.
@@ -40,20 +39,9 @@ IMAGE_SUFFIXES = (
     ".tiff",
     ".webp",
 )
-# What PIL and zipfile raise on damaged, truncated, encrypted or unknown content.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    Image.DecompressionBombError,
-)
+UNREADABLE = (*untrusted.UNREADABLE, Image.DecompressionBombError)
+# Pillow refuses 179 megapixels, before it takes memory for them, and warns from half of that on. They are read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Images that a thread takes at a time.
 CHUNK = 64
 
@@ -85,7 +73,7 @@ def members(archive):
     try:
         with zipfile.ZipFile(archive) as opened:
             names = opened.namelist()
-    except (*UNREADABLE, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{archive} can't be read as a zip file ({error}); expected an undamaged one") from error
     doubled = [name for name, count in collections.Counter(names).items() if count > 1]
     outside = [name for name in names if name.startswith("/") or ".." in name.split("/")]
@@ -159,8 +147,8 @@ class Opener:
             if source.archive not in archives:
                 archives[source.archive] = zipfile.ZipFile(source.archive)
                 self._opened.append(archives[source.archive])
-            return io.BytesIO(archives[source.archive].read(source.member))
-        except (*UNREADABLE, KeyError) as error:
+            return io.BytesIO(untrusted.read_member(archives[source.archive], source.member))
+        except UNREADABLE as error:
             raise UserError(f"{os.fspath(source)} can't be read ({error}); expected an undamaged zip file") from error
 
 

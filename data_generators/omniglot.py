@@ -15,16 +15,15 @@ import re
 import sys
 import textwrap
 import zipfile
-import zlib
 
 import numpy as np
 from PIL import Image
 
-from data_generators import places
+from data_generators import places, untrusted
 from data_generators.cache import cached
 from data_generators.errors import UserError
 from data_generators.image_classes import stack_classes
-from data_generators.image_files import members
+from data_generators.image_files import FORMATS, UNREADABLE, members
 
 SPLIT = json.loads(pathlib.Path(__file__).with_name("omniglot_split.json").read_text())
 CHARACTERS = sorted(sum(SPLIT.values(), []))
@@ -115,7 +114,7 @@ def _from_zip(path):
         for member in names:
             match = re.search(r"(?:^|/)([^/]+/[^/]+)/[^/.][^/]*\.png$", member)
             if match:
-                yield match[1], path / member, functools.partial(archive.read, member)
+                yield match[1], path / member, functools.partial(untrusted.read_member, archive, member)
 
 
 def _from_tfds():
@@ -184,12 +183,12 @@ def _pixels(read, where):
     resize_images.py asks for Lanczos, and this repeats its output bit for bit.
     """
     try:
-        with Image.open(io.BytesIO(read())) as image:
+        with Image.open(io.BytesIO(read()), formats=FORMATS) as image:
             size = image.size
             if size == (105, 105):
                 image = image.convert("1", dither=Image.Dither.NONE).resize((28, 28), Image.Resampling.NEAREST)
             grey = np.asarray(image.convert("L"))
-    except (OSError, EOFError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise UserError(f"{where} can't be read as an image ({error}); expected a PNG of 105×105 or 28×28") from error
     if grey.shape != (28, 28):
         raise UserError(f"{where} has {size[0]}×{size[1]} pixels; expected 105×105 or 28×28")

@@ -7,8 +7,7 @@ import threading
 
 from absl import logging
 
-from data_generators.errors import UserError
-from maml.cli import commands, flags
+from maml.cli import commands, errors, flags
 from maml.runs.run import STOPS
 
 
@@ -22,8 +21,8 @@ def main(arguments=None):
         with _leaving_on_signals():
             asked = flags.parse(sys.argv[1:] if arguments is None else arguments)
             return commands.command(asked)(asked)
-    except (UserError, OSError) as error:  # OSError: folders that can't be written, a full disk
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    except errors.FORESEEN as error:
+        print(f"error: {errors.line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # while training, a Run sees to it
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from data_generators.errors import UserError
-from maml.cli import before_tensorflow, flags
+from maml.cli import before_tensorflow, errors, flags
 from maml.cli.plans import plan
 from maml.runs.run import make_run
 
@@ -53,8 +53,8 @@ def main():
     """Prints the hours. The exit code: 2 after a line that says what is wrong."""
     try:
         print(hours(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except errors.FORESEEN as error:
+        print(f"error: {errors.line(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -10,16 +10,18 @@ import json
 import numbers
 import os
 import re
-import zipfile
+import reprlib
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data_generators import untrusted
 from data_generators.errors import UserError
 
 WEIGHTS = "weights.npz"  # θ as it was tested
+_WORDS = {str: "a text", int: "a whole number from 0", float: "a number from 0"}
 _ABOUT = "about"  # its entry that is not a weight: what is said about them, as json
 
 
@@ -60,14 +62,16 @@ def write_json(path: str | Path, record: dict) -> None:
         text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise UserError(f"{path}: a number to be written is not finite ({error})") from None
-    write_bytes(path, (text + "\n").encode())
+    # A name in bytes that are no text, as file systems allow it, is escaped: \udcff, as json itself writes it.
+    write_bytes(path, (text + "\n").encode(errors="backslashreplace"))
 
 
 def read_json(path: str | Path) -> dict:
     """The dict in a json file. UserError naming the file if it is missing, damaged, or holds something else."""
+    text = read_text(path)
     try:
-        record = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        record = untrusted.parse_json(text)
+    except ValueError as error:
         raise UserError(f"{path}: damaged, expected json ({error})") from None
     if not isinstance(record, dict):
         raise UserError(f"{path}: expected a json object, got {type(record).__name__}")
@@ -244,19 +248,30 @@ def read_weights(path: str | Path, expected: dict[str, Any] | None = None) -> tu
     missing or damaged, and for weights of other names, shapes or types than expected.
     """
     try:
-        with np.load(path) as archive:
-            weights = {name: archive[name] for name in archive.files}
-        about = json.loads(str(weights.pop(_ABOUT)))
+        weights = untrusted.read_arrays(path)
+        about = untrusted.parse_json(str(weights.pop(_ABOUT)))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except untrusted.UNREADABLE:
         raise UserError(f"{path}: damaged, expected an archive of weights") from None
+    _check_about(path, about)
     check_finite(path, weights)
     for name in sorted({*weights, *(weights if expected is None else expected)}):
         got, needed = _kind(weights.get(name)), _kind((weights if expected is None else expected).get(name))
         if got != needed:
             raise UserError(f"{path}: {name} is {got}, expected {needed}: the settings are of another network")
     return weights, about
+
+
+def _check_about(path, about):
+    """UserError unless what is said about weights is of the types that `write_weights` was given."""
+    if not isinstance(about, dict):
+        raise UserError(f"{path}: damaged, {_ABOUT} is {type(about).__name__}, expected an object")
+    for kind, names in ((str, ("label", "title")), (int, ("iteration", "trained")), (float, ("seconds",))):
+        for name in names:
+            value = about.get(name, kind())
+            if type(value) is not kind or (kind is not str and not 0 <= value < 2**63):
+                raise UserError(f"{path}: damaged, {name} is {reprlib.repr(value)}, expected {_WORDS[kind]}")
 
 
 def check_finite(path: str | Path, arrays: dict[str, np.ndarray]) -> None:

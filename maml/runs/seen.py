@@ -4,6 +4,7 @@ What is tested must be the test split that the run began with: its classes were 
 images would take the place of the run's own.
 """
 
+import reprlib
 from pathlib import Path
 
 from data_generators.errors import UserError
@@ -25,7 +26,7 @@ def check_same(folder: Path, tasks, split: str | None = None) -> None:
     path = Path(folder) / CLASSES
     if not path.exists():
         return
-    there, here = files.read_json(path), tasks.contents()
+    there, here = _recorded(path), tasks.contents()
     for name in here if split is None else (split,):
         if here[name] != there.get(name):
             pairs = set(there.get(name, {}).items()) ^ set(here[name].items())
@@ -34,3 +35,12 @@ def check_same(folder: Path, tasks, split: str | None = None) -> None:
                 f"{folder} was trained on other data: the {name} split differs by {min(pairs)[0]!r}; "
                 f"expected the same classes of as many images{instead}"
             )
+
+
+def _recorded(path):
+    """{split: {class: how many images}} of the file. UserError for one that says something else."""
+    record = files.read_json(path)
+    for split, classes in record.items():
+        if not (isinstance(classes, dict) and all(type(count) is int for count in classes.values())):
+            raise UserError(f"{path}: damaged, {split} is {reprlib.repr(classes)}, expected {{class: how many images}}")
+    return record

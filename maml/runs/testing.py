@@ -2,6 +2,8 @@
 
 import math
 import re
+import reprlib
+import sys
 from pathlib import Path
 
 from data_generators.errors import UserError
@@ -58,14 +60,37 @@ def _summary(run, command, evaluations, imported):
 
 
 def write_summary(path: Path, summary: dict, is_headline: bool) -> None:
-    """Writes the summary; keeps earlier evaluations of the same training, and an earlier headline unless this is it."""
-    earlier = files.read_json(path) if path.exists() else None
+    """Writes the summary; keeps earlier evaluations of the same training, and an earlier headline unless this is it.
+
+    A damaged file is put aside, with a line on stderr: what a training took days for is not lost to it.
+    """
+    try:
+        earlier = read_summary(path) if path.exists() else None
+    except UserError as error:
+        aside = path.with_name(f".damaged_{path.name}")
+        print(f"{error}; put aside as {aside.name}", file=sys.stderr)
+        path.replace(aside)
+        earlier = None
     if earlier is None or earlier["iterations"]["trained"] != summary["iterations"]["trained"]:
         files.write_json(path, summary)
         return
     evaluations = {e["file"]: e for e in (*earlier["evaluations"], *summary["evaluations"])}
     kept = summary if is_headline else earlier
     files.write_json(path, {**kept, "evaluations": sorted(evaluations.values(), key=_in_order)})
+
+
+def read_summary(path: Path) -> dict:
+    """The summary in a file. UserError unless it has what tests go by: iterations.trained, and files of evaluations."""
+    summary = files.read_json(path)
+    iterations, evaluations = summary.get("iterations"), summary.get("evaluations")
+    if not isinstance(iterations, dict) or type(iterations.get("trained")) is not int:
+        raise UserError(f"{path}: damaged, iterations is {reprlib.repr(iterations)}, expected them with those trained")
+    if not isinstance(evaluations, list):
+        raise UserError(f"{path}: damaged, evaluations is {reprlib.repr(evaluations)}, expected a list")
+    for entry in evaluations:
+        if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+            raise UserError(f"{path}: damaged, an evaluation is {reprlib.repr(entry)}, expected one with its file")
+    return summary
 
 
 def _in_order(evaluation):

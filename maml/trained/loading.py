@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
-from maml.runs import authors, files
+from maml.runs import authors, files, testing
 from maml.runs.checkpoints import chosen
 from maml.runs.problems import input_shape_of, problem_of
 from maml.runs.run import Run
@@ -108,6 +108,10 @@ def _chosen_inner_lr(folder, settings):
     path = folder / "summary.json"
     if not settings.card.step_sizes or not path.exists():
         return None
-    summary = files.read_json(path)
-    rates = {entry.get("file"): entry.get("inner_lr") for entry in summary.get("evaluations", ())}
-    return rates.get(summary.get("headline"))
+    summary = testing.read_summary(path)
+    rates = {entry["file"]: entry.get("inner_lr") for entry in summary["evaluations"]}
+    headline = summary.get("headline")
+    rate = rates.get(headline) if isinstance(headline, str) else None
+    if not (rate is None or isinstance(rate, float) and rate > 0):
+        raise UserError(f"{path}: damaged, inner_lr of {headline} is {rate!r}, expected a positive number")
+    return rate

@@ -9,8 +9,6 @@ import io
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from data_generators import untrusted
 from data_generators.errors import UserError
 from maml.runs import files
 from maml.runs.settings import Settings
@@ -52,7 +51,7 @@ def read(path: str | os.PathLike) -> Stored:
     """What `write` wrote, of either format. UserError for a file that is missing, damaged or something else."""
     arrays = _read_arrays(path)
     try:
-        about = json.loads(str(arrays.pop("about")))
+        about = untrusted.parse_json(str(arrays.pop("about")))
         old = {FORMAT: False, FORMAT_OF_WEIGHTS: True}[about.pop("format")]
         support = arrays.pop("support")
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -78,12 +77,11 @@ def places(nest: Any, place: str = "state") -> dict:
 def _read_arrays(path):
     """{name: array} of an .npz file. UserError if it is missing, damaged, or something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return untrusted.read_arrays(path)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{path} cannot be read ({reason}), expected a file that `save` wrote") from error
-    except (ValueError, TypeError, AttributeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except untrusted.UNREADABLE as error:
         raise UserError(f"{path} is damaged or not an adapted classifier, expected a file that `save` wrote") from error
 
 

@@ -1,6 +1,8 @@
 """Folders of class folders: what counts, and what is refused."""
 
+import os
 import pathlib
+import sys
 import zipfile
 
 import numpy as np
@@ -87,6 +89,12 @@ def test_an_empty_folder_holds_no_class_folders(tmp_path):
 def test_folders_all_without_images_are_counted(tmp_path):
     (tmp_path / "b").mkdir()
     assert refused(tmp_path).startswith(f"{tmp_path} holds 1 folders without images; expected")
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="file names there are text")
+def test_a_class_whose_name_is_no_text_is_named_by_its_bytes(tmp_path):
+    os.mkdir(os.path.join(os.fsencode(tmp_path), b"a\xff"))
+    assert r"holds a folder named b'a\xff', which is not UTF-8" in refused(tmp_path)
 
 
 def test_one_class_twice_is_refused_whatever_its_case():

@@ -2,9 +2,11 @@
 
 import io
 import os
+import struct
 import threading
 import time
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -136,6 +138,22 @@ def test_a_format_that_would_start_another_program_is_not_opened(tmp_path):
     """Encapsulated PostScript would be Ghostscript's."""
     Image.new("L", (4, 4)).save(tmp_path / "a.png", "EPS")
     assert "cannot identify image file" in refused(tmp_path / "a.png")
+
+
+def claims(width, height):
+    """A PNG that says it has so many pixels, and has few."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + size + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 1), (1_000, 900)])
+def test_an_image_that_claims_to_be_larger_than_it_is(size):
+    with pytest.raises(UserError, match="x.png can't be read as an image"):
+        read_image(claims(*size), (8, 8, 1), name="x.png")
 
 
 def test_a_cmyk_jpeg_comes_out_in_colour():

@@ -367,6 +367,13 @@ def test_an_image_file_cut_short_is_named(tmp_path, cut):
     assert message(tmp_path).startswith(f"{file} can't be read as an image")
 
 
+def test_a_format_that_would_start_another_program_is_not_opened(tmp_path):
+    drawing = io.BytesIO()
+    Image.new("L", (105, 105)).save(drawing, "EPS")
+    file = one_image_tree(tmp_path, drawing.getvalue())
+    assert message(tmp_path).startswith(f"{file} can't be read as an image (cannot identify image file")
+
+
 def test_a_damaged_image_in_a_zip_is_named_with_its_zip(tmp_path):
     member = f"images_background/{omniglot.CHARACTERS[0]}/0001_01.png"
     with zipfile.ZipFile(tmp_path / "images_background.zip", "w") as archive:

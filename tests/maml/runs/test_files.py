@@ -36,6 +36,12 @@ def test_json_has_no_word_for_a_number_that_is_not_finite(tmp_path, number):
     assert not (tmp_path / "a.json").exists()
 
 
+def test_a_name_that_is_no_text_is_written_and_read_back(tmp_path):
+    """As a path on the command line may be."""
+    files.write_json(tmp_path / "a.json", {"command": "--data_path=\udcff β"})
+    assert files.read_json(tmp_path / "a.json") == {"command": "--data_path=\udcff β"}
+
+
 def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     files.write_json(path, {"a": 1})
@@ -116,7 +122,7 @@ def test_damaged_table_is_named(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b'{"a": 1', b"[1]", b"", b"\xff", None])
+@pytest.mark.parametrize("content", [b'{"a": 1', b"[1]", b"", b"\xff", b'{"a": ' * 100_000, None])
 def test_damaged_or_missing_json_is_named(tmp_path, content):
     path = tmp_path / "summary.json"
     if content is not None:
@@ -240,6 +246,22 @@ def test_one_flipped_bit_is_noticed(weights):
     weights.write_bytes(content)
     with pytest.raises(UserError, match="weights.npz: damaged"):
         files.read_weights(weights)
+
+
+@pytest.mark.parametrize(
+    "about, message",
+    [
+        ([1], "about is list, expected an object"),
+        ({"iteration": "7"}, "iteration is '7', expected a whole number from 0"),
+        ({"iteration": 10**30}, "iteration is 10+, expected a whole number from 0"),
+        ({"seconds": None}, "seconds is None, expected a number from 0"),
+        ({"label": 3}, "label is 3, expected a text"),
+    ],
+)
+def test_what_is_said_of_weights_is_of_its_type(tmp_path, about, message):
+    files.write_weights(tmp_path / "weights.npz", THETA, about)
+    with pytest.raises(UserError, match=f"weights.npz: damaged, {message}$"):
+        files.read_weights(tmp_path / "weights.npz")
 
 
 def test_weights_are_never_unpickled(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from data_generators.errors import UserError
-from maml.runs import seen
+from maml.runs import files, seen
 
 
 class Contents:
@@ -49,3 +49,13 @@ def test_another_test_split_is_named(folder, test, name):
 
 def test_a_test_needs_only_its_own_split_to_be_the_same(folder):
     seen.check_same(folder, Contents(train={"a": 4}), "test")
+
+
+@pytest.mark.parametrize(
+    "train, message",
+    [([1], r"train is \[1\]"), (None, "train is None"), ({"a": [1]}, "train is {'a': .1.}"), ({"a": None}, "train is")],
+)
+def test_a_damaged_record_is_named(folder, train, message):
+    files.write_json(folder / seen.CLASSES, {"train": train})
+    with pytest.raises(UserError, match=f"classes.json: damaged, {message}.*, expected {{class: how many images}}$"):
+        seen.check_same(folder, Contents())

@@ -245,6 +245,24 @@ def test_evaluations_of_a_longer_training_do_not_stand_beside_those_of_a_shorter
     assert files.read_json(tmp_path / "s.json") == longer
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "x", "[]", "{}", '{"iterations": 3}', '{"iterations": {"trained": 20}}',
+        '{"iterations": {"trained": 20}, "evaluations": 3}', '{"iterations": {"trained": 20}, "evaluations": [{}]}',
+        '{"a": ' * 100_000,
+    ],
+)  # fmt: skip
+def test_a_damaged_summary_is_put_aside_and_the_new_one_written(tmp_path, damaged, capsys):
+    (tmp_path / "s.json").write_text(damaged)
+    new = {"iterations": {"trained": 20}, "evaluations": [{"file": "a.csv"}]}
+    testing.write_summary(tmp_path / "s.json", new, False)
+    assert files.read_json(tmp_path / "s.json") == new
+    assert (tmp_path / ".damaged_s.json").read_text() == damaged
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path / 's.json'}: ") and line.endswith("; put aside as .damaged_s.json")
+
+
 def test_a_checkpoint_that_is_not_there_writes_nothing(images):
     before = (images[0].folder / "summary.json").read_bytes()
     with pytest.raises(UserError, match="no checkpoint of iteration 7 in .*; there: 20$"):

@@ -58,8 +58,12 @@ def test_the_step_size_that_its_test_chose_on_validation_tasks_comes_along(tmp_p
     write_run(tmp_path, small_settings("fine_tuning"))
     assert maml.load_run(tmp_path).inner_lr is None  # not tested yet
     evaluations = [{"file": "other.csv", "inner_lr": 0.1}, {"file": "quoted.csv", "inner_lr": 0.5}]
-    (tmp_path / "summary.json").write_text(json.dumps({"headline": "quoted.csv", "evaluations": evaluations}))
+    summary = {"iterations": {"trained": 1}, "headline": "quoted.csv", "evaluations": evaluations}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
     assert maml.load_run(tmp_path).inner_lr == 0.5
+    (tmp_path / "summary.json").write_text(json.dumps(summary).replace("0.5", '"much"'))
+    with pytest.raises(UserError, match="damaged, inner_lr of quoted.csv is 'much', expected a positive number"):
+        maml.load_run(tmp_path)
 
 
 def test_where_nothing_was_chosen_the_step_size_is_the_trainings(tmp_path):
