@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 
 import numpy as np
+import pytest
 
 from maml.runs import supervised
 
@@ -32,6 +33,13 @@ def test_text_embeddings():
     found = example("text_embeddings").main(iterations=20)
     assert found.keys() == {"maml", "prototypical"} and all(0.3 < accuracy <= 1 for accuracy in found.values())
     assert np.isfinite([*found.values()]).all()
+
+
+def test_robot(capsys):
+    pytest.importorskip("mujoco")
+    returns = example("robot").main(iterations=1, tasks=2, horizon=5)
+    assert returns.shape == (2,) and (returns < 0).all()
+    assert "1: return " in capsys.readouterr().out
 
 
 def test_every_example_is_tested():
