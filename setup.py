@@ -14,6 +14,7 @@ setup(
     packages=find_packages(include=["maml", "maml.*", "data_generators", "data_generators.*", "rl", "rl.*"]),
     package_data={
         "data_generators": ["*.json"],
+        "maml.reports": ["*.html"],
         "data_generators.mini_imagenet_tfds": ["README.md", "CITATIONS.bib", "TAGS.txt"],
     },
     entry_points={"console_scripts": ["maml = maml.cli.__main__:main"]},

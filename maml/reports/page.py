@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from data_generators.errors import UserError
-from maml.reports import comparison, plots, side_by_side, summaries
+from maml.reports import comparison, plots, side_by_side, summaries, web
 from maml.reports.cells import all_beside, datasets
 from maml.reports.tables import figures, how, link, table
 from maml.runs import files
@@ -40,6 +40,8 @@ way in which its paper tests. Of several seeds the interval is the mean of their
 
 def rebuild(results_dir, out="README.md", parts=()):
     """Rewrites results_dir/out from the summaries of the run folders results_dir/*/seed_*; returns its path.
+
+    Beside it index.html is written, see `web`.
 
     deviations.md in results_dir, if there, is included word for word. If results_dir is the project's own, the short
     table in the project's README is rewritten too.
@@ -78,6 +80,7 @@ def rebuild(results_dir, out="README.md", parts=()):
         comparison.settings(chain.from_iterable(part.settings() for part in parts)),
     ])  # fmt: skip
     files.write_bytes(base / out, text.encode())
+    web.write(everything, base / "index.html")
     if base.resolve() == PROJECT / "results":
         _front_page(PROJECT / "README.md", rows, runs)
     return base / out

@@ -126,7 +126,7 @@ def learning_curve(folder):
     rows = files.read_table(source)
     trained = int(np.nanmax(column(rows, "iteration", source)))
     name, seed, method, paper = _about(folder)
-    points, what = _points(rows, method)
+    points, what = points_of(rows, method)
     classified = any(row.get(f"{points}_accuracy") is not None for row in rows)
     path = folder / "learning_curve.png"
     title = _title(name, seed, what, short=shortfall(trained, paper))
@@ -157,7 +157,7 @@ def _about(folder):
     return name, config["seed"], method, config["pretrain_iterations"] + config["metatrain_iterations"]
 
 
-def _points(rows, method):
+def points_of(rows, method):
     """(prefix of the columns shown, what they are of): what the method's card names, if it is there, or "support"."""
     curve, title = (methods.get(method).curve, methods.get(method).curve_title) if method else ("query", "")
     if any(row.get(f"{curve}_loss") is not None for row in rows):
