@@ -125,7 +125,7 @@ def learning_curve(folder):
     source = folder / "metrics.csv"
     rows = files.read_table(source)
     trained = int(np.nanmax(column(rows, "iteration", source)))
-    name, seed, method, paper = _about(folder)
+    name, seed, method, paper, num_classes = _about(folder)
     points, what = points_of(rows, method)
     classified = any(row.get(f"{points}_accuracy") is not None for row in rows)
     path = folder / "learning_curve.png"
@@ -140,21 +140,23 @@ def learning_curve(folder):
             _draw_learning(accuracy, rows, points, "accuracy", source)
             accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             accuracy.set_ylabel("accuracy")
+            _draw_chance(accuracy, num_classes)
             accuracy.set_ylim(top=1.01)
     return path
 
 
 def _about(folder):
-    """(title, seed, method or None, the paper's iterations) of a run: its summary's, else what config.json says."""
+    """(title, seed, method or None, the paper's iterations, N) of a run: its summary's, else what config.json says."""
     if (folder / "summary.json").exists():
         run = summaries.load(folder)
-        return run.title, run.seed, run.method, run.iterations.paper
+        return run.title, run.seed, run.method, run.iterations.paper, run.num_classes
     config = files.read_json(folder / "config.json")
     method = config.get("method")  # folders of before there were methods don't say it
     name = sources.title(config.get("dataset") or config["datasource"])
     if method is not None:
         name += f": {methods.get(method).title}"
-    return name, config["seed"], method, config["pretrain_iterations"] + config["metatrain_iterations"]
+    trained = config["pretrain_iterations"] + config["metatrain_iterations"]
+    return name, config["seed"], method, trained, config.get("num_classes")
 
 
 def points_of(rows, method):
@@ -183,17 +185,25 @@ def _draw_learning(axis, rows, points, quantity, path):
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
-def _plain_logarithm(value, _):
-    """Tick labels 1, 2 and 5 of every decade, written out."""
-    digit = value / 10 ** np.floor(np.log10(value))
-    return f"{value:g}" if round(digit, 6) in (1, 2, 5) else ""
-
-
 def _scale_loss(axis, label):
+    """A logarithmic axis whose labels are written out: 1, 2 and 5 of every decade; all nine where there are few."""
+
+    def plain_logarithm(value, _):
+        digit, (low, high) = value / 10 ** np.floor(np.log10(value)), axis.get_ylim()
+        return f"{value:g}" if high / low < 8 or round(digit, 6) in (1, 2, 5) else ""
+
     axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(_plain_logarithm)
-    axis.yaxis.set_minor_formatter(_plain_logarithm)
+    axis.yaxis.set_major_formatter(plain_logarithm)
+    axis.yaxis.set_minor_formatter(plain_logarithm)
     axis.set_ylabel(label)
+
+
+def _draw_chance(axis, num_classes):
+    """The accuracy of guessing, said beside the line."""
+    if num_classes:
+        axis.axhline(1 / num_classes, color=GREY, linestyle=":", linewidth=1.2, zorder=1)
+        place = {"xy": (0.01, 1 / num_classes), "xycoords": ("axes fraction", "data")}
+        axis.annotate("chance", **place, xytext=(0, 2), textcoords="offset points", color=GREY, fontsize=8)
 
 
 # Adaptation curves
@@ -220,6 +230,7 @@ def adaptation_curve(folder):
             for evaluation in _beside(drawn):
                 _mark_published(axis, evaluation.published, label=f"published, K = {evaluation.shots}")
         if accuracy:
+            _draw_chance(axes[0, 0], run.num_classes)
             _scale_accuracy(axes[0], drawn)
         else:
             _scale_loss(axes[0, 0], "mean squared error")

@@ -276,3 +276,28 @@ def test_missing_column_is_named(tmp_path):
     files.write_table(folder / "metrics.csv", ("iteration", "query_loss"), [{"iteration": 1, "query_loss": 1.0}])
     with pytest.raises(UserError, match="val_loss_after"):
         plots.learning_curve(folder)
+
+
+@pytest.mark.parametrize("draw", [plots.adaptation_curve, plots.learning_curve])
+def test_the_accuracy_of_guessing_is_drawn(draw, tmp_path, drawn):
+    folder = write_run(tmp_path, num_classes=4)
+    row = {"iteration": 100, "query_loss": 1.0, "query_accuracy": 0.9, "val_loss_after": 1.0, "val_accuracy_after": 0.9}
+    files.write_table(folder / "metrics.csv", tuple(row), [row])
+    draw(folder)
+    axes = [axis for axis in drawn[0].axes if "chance" in [text.get_text() for text in axis.texts]]
+    assert len(axes) == 1 and [0.25, 0.25] in [list(line.get_ydata()) for line in axes[0].lines]
+    low, high = axes[0].get_ylim()
+    assert low < 0.25 < high
+
+
+@pytest.mark.parametrize("low, high, labels", [(0.2, 0.45, 3), (0.3, 0.9, 6), (0.01, 10, 10)])
+def test_a_logarithmic_axis_has_labels_enough(low, high, labels, tmp_path, drawn):
+    folder = write_run(tmp_path)
+    others = {"query_accuracy": 0.9, "val_loss_after": high, "val_accuracy_after": 0.9}
+    rows = [{"iteration": 100 * i, "query_loss": loss, **others} for i, loss in ((1, low), (2, high))]
+    files.write_table(folder / "metrics.csv", tuple(rows[0]), rows)
+    plots.learning_curve(folder)
+    axis = drawn[0].axes[0].yaxis
+    ends = drawn[0].axes[0].get_ylim()
+    ticks = [*axis.get_ticklabels(), *axis.get_ticklabels(minor=True)]
+    assert sum(bool(tick.get_text()) and ends[0] <= tick.get_position()[1] <= ends[1] for tick in ticks) >= labels
