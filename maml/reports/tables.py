@@ -111,8 +111,8 @@ def length(trained: int, paper: int | None) -> str:
 
 
 def iterations(result: Result) -> str:
-    """`length` of a result's training, bold where it is short."""
-    return bold(length(result.trained, result.run.iterations.paper), result.is_short)
+    """`length` of a result's training."""
+    return length(result.trained, result.run.iterations.paper)
 
 
 def with_checkpoint(result: Result) -> str:

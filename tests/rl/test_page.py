@@ -104,7 +104,7 @@ def test_anil_has_nothing_published_beside_it(tmp_path):
 def test_short_run_is_marked(tmp_path):
     write_run(tmp_path, checkpoint="latest", trained=100)
     (row,) = rows(rebuild(tmp_path), "MAML")
-    assert row[2] == "−128.53 ± 2.00" and row[-2] == "**100 of 500 iterations** (latest)"
+    assert row[2] == "−128.53 ± 2.00" and row[-2] == "100 of 500 iterations (latest)"
 
 
 def test_every_seed_has_a_row(tmp_path):

@@ -118,7 +118,7 @@ def test_seeds_are_averaged_and_listed(tmp_path):
 def test_a_short_run_is_marked(trained, test, tmp_path):
     write_run(tmp_path, trained=trained, evaluations=[evaluation(**test)])
     (row,) = omniglot(tmp_path)
-    assert row[3] == "91.25 ± 0.41 %" and row[-2].startswith("**1,000 of 60,000 iterations**")
+    assert row[3] == "91.25 ± 0.41 %" and row[-2].startswith("1,000 of 60,000 iterations")
 
 
 def test_a_short_run_is_not_averaged_with_a_full_one(tmp_path):
@@ -293,7 +293,7 @@ def test_a_stand_in_never_stands_beside_what_is_published(tmp_path):
     text = rebuild(tmp_path)
     assert opening(tmp_path, "miniImagenet, 5-way 1-shot: MAML")[2] == "not run"
     (row,) = rows(text, ["Tiny-ImageNet stand-in, 5-way 1-shot, test<br>`python main.py --seed=0`"])
-    assert row[1] == "91.25 ± 0.41 %" and row[-2].startswith("**5,000 of 60,000 iterations**")
+    assert row[1] == "91.25 ± 0.41 %" and row[-2].startswith("5,000 of 60,000 iterations")
     assert row in rows(text, row[:1], "In place of miniImagenet") and "## Other runs" not in text
 
 
