@@ -309,7 +309,13 @@ def unpublished_runs(runs: Iterable[Summary]) -> str:
         mine = [run for run in others if sources.stands_in_for(run.dataset) == source]
         text += _unpublished(f"In place of {sources.title(source)}", STAND_IN, mine)
     rest = [run for run in others if not is_stand_in(run)]
-    return text + _unpublished("Other runs", "No published number stands beside these.\n", rest)
+    return text + _unpublished("Other runs", "No published number stands beside these.\n", rest) + _cut(runs)
+
+
+def _cut(runs):
+    """Lines of the runs whose training had smaller tasks than the method wants, as the data have no larger."""
+    lines = "".join(f"- {run.title}, seed {run.seed}: {run.cut}\n" for run in runs if run.cut)
+    return f"\nThe data were too few for the tasks that the method trains on:\n\n{lines}" if lines else ""
 
 
 def is_stand_in(run: Summary) -> bool:

@@ -92,7 +92,7 @@ class Summary:
     are, where the source may hold several; elsewhere the source's name. num_classes, num_shots: N, K of the training.
     variant: {setting: value} in which it differs from its method's preset.
     unit: "accuracy" as a fraction, "mse" or "return". headline: the file of the evaluation that is quoted.
-    folder: where it lies.
+    folder: where it lies. cut: what the data were too few for in its training, and what was done; None for nothing.
     """
 
     experiment: str
@@ -116,6 +116,7 @@ class Summary:
     headline: str
     evaluations: tuple
     folder: Path
+    cut: str | None = None
 
     @property
     def quoted(self):

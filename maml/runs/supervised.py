@@ -215,7 +215,9 @@ class SupervisedLearner:
     def about(self):
         """For summary.json."""
         task, card = self.settings.task, self.settings.card
+        cut = training_episodes(self.settings, self.tasks)[1] if self.tasks else None
         return {
+            **({"cut": cut} if cut else {}),
             "kind": KIND.name,
             "method": self.settings.method,
             "method_title": card.title,

@@ -297,6 +297,12 @@ def test_a_stand_in_never_stands_beside_what_is_published(tmp_path):
     assert row in rows(text, row[:1], "In place of miniImagenet") and "## Other runs" not in text
 
 
+def test_what_a_training_was_cut_to_is_said(tmp_path):
+    assert "too few" not in rebuild(tmp_path)
+    write_run(tmp_path, cut="there are 7 classes to train on: trained on less")
+    assert "- Omniglot, 5-way 1-shot, seed 0: there are 7 classes to train on: trained on less\n" in rebuild(tmp_path)
+
+
 # Around the tables
 
 

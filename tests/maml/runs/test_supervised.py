@@ -254,10 +254,14 @@ def test_what_a_method_wants_of_its_episodes_is_drawn(tmp_path):
     assert episode.support_x.shape[:2] == (1, 4) and episode.query_x.shape[:2] == (1, 12)
 
 
-def test_cut_episodes_are_said_once(tmp_path, capsys):
+def test_cut_episodes_are_said_once_and_recorded(tmp_path, capsys):
     given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
-    killed.run(tmp_path, resolve("glyphs", "prototypical", train_ways=9, **given), killed.image_tasks()).train()
-    assert capsys.readouterr().err.count("trained on 4-way 1-shot tasks of 3 queries a class instead of 9-way") == 1
+    said = "trained on 4-way 1-shot tasks of 3 queries a class instead of 9-way"
+    run = killed.run(tmp_path, resolve("glyphs", "prototypical", train_ways=9, **given), killed.image_tasks())
+    run.train()
+    assert capsys.readouterr().err.count(said) == 1 and said in run.learner.about()["cut"]
+    whole = killed.run(tmp_path, resolve("glyphs", "maml", **given), killed.image_tasks())
+    assert "cut" not in whole.learner.about()
 
 
 def test_validation_of_a_method_without_inner_steps_has_nothing_before(tmp_path):
