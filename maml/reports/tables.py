@@ -118,6 +118,8 @@ def iterations(result: Result) -> str:
 def with_checkpoint(result: Result) -> str:
     """`iterations`, and which checkpoint was tested: '60,000 (best: 36,000)'."""
     checkpoint, iteration = result.evaluation.checkpoint, result.evaluation.iteration
+    if checkpoint == "latest" and not result.run.iterations.trained:
+        return "nothing to train"
     return f"{iterations(result)} ({checkpoint}{f': {iteration:,}' if checkpoint in CHOSEN else ''})"
 
 

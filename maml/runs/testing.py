@@ -129,11 +129,12 @@ def _of_classes_or_waves(summary, entry, settings):
         value, a_class = f"{100 * value:.2f} ± {100 * error:.2f} % accuracy", " a class"
     else:
         value, a_class = f"{value:.3f} ± {error:.3f} mean squared error", ""
+    weights = _checkpoint(entry) if settings.total_iterations else "nothing to train"
     together = {True: "the queries of a task normalised together, ", False: "one query at a time, ", None: ""}
     return (
         f"{summary['title']}: {value} ({entry['error_is'].removesuffix(' over tasks')}) after {_plural(step, 'step')} "
         f"on {entry['tasks']} {SPLITS[entry['split']]} tasks with {entry['shots']} support and "
-        f"{_plural(queries, 'query example')}{a_class}, {together[entry['transductive']]}{_checkpoint(entry)}"
+        f"{_plural(queries, 'query example')}{a_class}, {together[entry['transductive']]}{weights}"
         f"{_shortfall(summary)}; {_beside(summary, entry, settings)}"
     )
 

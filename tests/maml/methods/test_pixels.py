@@ -50,7 +50,8 @@ def folder(tmp_path_factory):
     whole = run(folder)
     assert whole.train() and whole.iteration == 0
     summary = test(whole, protocol_of(whole.settings, {"train": True, "eval_tasks": 5}), "a command")
-    assert "one query at a time" in headline(summary, whole.settings)
+    words = headline(summary, whole.settings)
+    assert "one query at a time, nothing to train; " in words
     return folder
 
 
