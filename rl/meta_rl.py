@@ -18,6 +18,7 @@ from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step, s
 from rl.policy import gaussian_mlp
 from rl.sampling.sampler import Sampler, Sampling
 from rl.sampling.simulator import Simulator
+from rl.settings import BY_ADAM
 
 # Streams of random numbers beside the one of each meta-iteration: what is drawn once, evaluations, and which tasks the
 # Hessian-vector products are of.
@@ -48,9 +49,10 @@ class MetaRL:
         self.seconds = {}
         self._sampler = None
         self._num_threads = num_threads
-        self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit)
+        loss = dict(inner_loss=s.inner_loss, ratio_clip=s.ratio_clip, kl_penalty=s.inner_kl_penalty)
+        self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit, **loss)
         self._inner_step = compiled_inner_step(self.policy, s.tasks_per_chunk, s.jit)
-        self._outer_step = tf.function(self._adam_step if s.outer == "adam" else self._trpo_step)
+        self._outer_step = tf.function(self._adam_steps if s.outer in BY_ADAM else self._trpo_step)
 
     @property
     def iteration(self):
@@ -144,15 +146,18 @@ class MetaRL:
         self.trainer.iteration.assign_add(1)
         return outcome
 
-    def _adam_step(self, batch, hvp_tasks):
-        """One Adam step on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken if that is finite."""
-        loss_before, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss_before, *gradients.values())])
-        if finite:
-            self.trainer.optimizer_step(gradients)
+    def _adam_steps(self, batch, hvp_tasks):
+        """Adam steps on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken while that is finite."""
+        losses, finite = [], tf.constant(True)
+        for _ in range(self.settings.outer_steps):
+            loss, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
+            losses.append(loss)
+            finite &= tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss, *gradients.values())])
+            if finite:
+                self.trainer.optimizer_step(gradients)
         self.trainer.iteration.assign_add(1)
         loss, kl = self._objective.value(self.trainer.current_weights(), batch)
-        return trpo.Outcome(loss_before, loss, kl, tf.constant(0), finite)
+        return trpo.Outcome(losses[0], loss, kl, tf.constant(0), finite)
 
     def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,)):
         """Yields (weights, Trajectories) of θ on each of M tasks, and again after each gradient step.

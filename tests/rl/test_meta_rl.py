@@ -144,6 +144,16 @@ def test_pretraining_takes_an_adam_step_on_the_loss_of_theta():
     assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"]
 
 
+def test_promp_takes_five_adam_steps_on_the_episodes_of_an_iteration():
+    run, one = MetaRL(small(outer="promp")), MetaRL(small(outer="promp", outer_steps=1))
+    before = weights_of(run)
+    metrics, of_one = run.iterate(), one.iterate()
+    assert int(run.trainer.adam_updates) == 5 and int(one.trainer.adam_updates) == 1 == run.iteration
+    assert metrics["accepted"] and metrics["loss"] < of_one["loss"] < metrics["loss_before"] == of_one["loss_before"]
+    moved = weights_of(run)["log_std"] - before["log_std"]
+    assert (np.abs(moved) > 0.002).any() and (np.abs(moved) < 0.00501).all()  # each step is at most β = 0.001
+
+
 @pytest.mark.parametrize("method, moved", [("anil", {"w3", "b3", "log_std"}), ("context_vector", {"context"})])
 def test_what_adapts_a_part_moves_it_for_a_task_and_all_of_theta_in_between(method, moved):
     run = MetaRL(small(method))
