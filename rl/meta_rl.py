@@ -18,7 +18,7 @@ from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step, s
 from rl.policy import gaussian_mlp
 from rl.sampling.sampler import Sampler, Sampling
 from rl.sampling.simulator import Simulator
-from rl.settings import BY_ADAM
+from rl.settings import BY_ADAM, largest_divisor
 
 # Streams of random numbers beside the one of each meta-iteration: what is drawn once, evaluations, and which tasks the
 # Hessian-vector products are of.
@@ -47,7 +47,7 @@ class MetaRL:
         self.policy = gaussian_mlp(observation_size, kind.action_size, **shape)
         self.trainer = Trainer(self.policy.init(s.seed), s.meta_lr)
         self.seconds = {}
-        self._sampler = None
+        self._sampler = self._outer_sampler = None
         self._num_threads = num_threads
         loss = dict(inner_loss=s.inner_loss, ratio_clip=s.ratio_clip, kl_penalty=s.inner_kl_penalty)
         self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit, **loss)
@@ -60,19 +60,32 @@ class MetaRL:
 
     def sampler(self):
         """The Sampler of training; made at the first call."""
-        s = self.settings
         if self._sampler is None:
-            sampling = Sampling(
-                s.datasource,
-                num_tasks=s.num_tasks,
-                rollouts=s.rollouts,
-                envs_per_task=s.envs_per_task,
-                horizon=s.horizon,
-                oracle=s.oracle,
-                new_tasks=s.task_draw == "episode",
-            )
-            self._sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator)
+            self._sampler = self._new_sampler(self.settings.rollouts, self.settings.envs_per_task)
         return self._sampler
+
+    def outer_sampler(self):
+        """That of the episodes after adaptation: the same, unless these are to be as many as `outer_rollouts`."""
+        s = self.settings
+        if s.outer_rollouts is None:
+            return self.sampler()
+        if self._outer_sampler is None:
+            envs_per_task = largest_divisor(s.outer_rollouts, s.envs_per_task)
+            self._outer_sampler = self._new_sampler(s.outer_rollouts, envs_per_task)
+        return self._outer_sampler
+
+    def _new_sampler(self, rollouts, envs_per_task):
+        s = self.settings
+        sampling = Sampling(
+            s.datasource,
+            num_tasks=s.num_tasks,
+            rollouts=rollouts,
+            envs_per_task=envs_per_task,
+            horizon=s.horizon,
+            oracle=s.oracle,
+            new_tasks=s.task_draw == "episode",
+        )
+        return Sampler(self.policy, sampling, self._num_threads, self._simulator)
 
     def tasks(self, iteration):
         """The tasks of a meta-iteration, counted from 0: [M, G], or [M, E, G] where each environment has its own."""
@@ -108,7 +121,8 @@ class MetaRL:
         phases, batches = [], []
         for phase in range(s.num_updates + 1):
             with _timed(seconds, "sampling"):
-                phases.append(self.sampler()(weights, tasks, (s.seed, iteration, phase)))
+                sampler = self.sampler() if phase < s.num_updates else self.outer_sampler()
+                phases.append(sampler(weights, tasks, (s.seed, iteration, phase)))
             with _timed(seconds, "advantages"):
                 batches.append(samples(phases[-1]))
             if phase < s.num_updates:

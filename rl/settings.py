@@ -48,6 +48,10 @@ class Settings(Record):
     rollouts: int = setting(
         20, "K: episodes of each policy, before adapting and after", flag="update_batch_size", at_least=1
     )
+    outer_rollouts: int | None = setting(
+        None, "episodes of each adapted policy in training, for the outer step alone; nothing: K", at_least=1,
+        flag="outer_batch_size", added=True,
+    )  # fmt: skip
     envs_per_task: int = setting(1, "E: environments stepped together for each policy", flag=False, at_least=1)
     task_draw: str = setting(
         "iteration", "an environment gets a new task each iteration, once, or each episode", flag=False,
@@ -126,7 +130,8 @@ class Settings(Record):
         if self.method == "random":
             yield "a random policy", _OF_TRAINING
         if self.num_updates == 0:
-            yield "training without inner steps", ("inner_lr", "first_order", "inner_loss", "inner_kl_penalty")
+            of_inner_steps = ("inner_lr", "first_order", "inner_loss", "inner_kl_penalty", "outer_rollouts")
+            yield "training without inner steps", of_inner_steps
         of_trpo, of_adam = ("max_kl", "hvp", "cg_iterations", "hvp_tasks"), ("meta_lr", "outer_steps")
         yield f"outer={self.outer}", of_trpo if self.outer in BY_ADAM else of_adam
 
@@ -211,8 +216,9 @@ def is_papers(differences):
 
 # What a policy that is not trained has no use for.
 _OF_TRAINING = (
-    "num_tasks", "rollouts", "envs_per_task", "task_draw", "num_updates", "inner_lr", "first_order", "outer", "max_kl",
-    "hvp", "cg_iterations", "hvp_tasks", "inner_loss", "ratio_clip", "inner_kl_penalty", "outer_steps", "meta_lr",
+    "num_tasks", "rollouts", "outer_rollouts", "envs_per_task", "task_draw", "num_updates", "inner_lr",
+    "first_order", "outer", "max_kl", "hvp", "cg_iterations", "hvp_tasks", "inner_loss", "ratio_clip",
+    "inner_kl_penalty", "outer_steps", "meta_lr",
 )  # fmt: skip
 
 
@@ -337,5 +343,10 @@ def _paper(datasource, method, rollouts=None, num_tasks=None, outer=None):
     if isinstance(outer, str) and outer in OUTER_PRESETS:
         values |= OUTER_PRESETS[outer](num_tasks if isinstance(num_tasks, int) else values["num_tasks"])
     if isinstance(rollouts, int) and rollouts >= 1:
-        values["envs_per_task"] = max(e for e in range(1, values["envs_per_task"] + 1) if rollouts % e == 0)
+        values["envs_per_task"] = largest_divisor(rollouts, values["envs_per_task"])
     return values
+
+
+def largest_divisor(number, most):
+    """The largest divisor of a number that is at most `most`: of environments, as many as divide the episodes."""
+    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)

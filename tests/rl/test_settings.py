@@ -85,6 +85,11 @@ def test_the_points_baselines():
         (dict(datasource="point", inner_loss="ratio"), "inner_loss is 'ratio', expected one of log_likelihood, "),
         (dict(datasource="point", inner_kl_penalty=-1.0), "inner_kl_penalty is -1.0, expected at least 0"),
         (dict(datasource="point", method="oracle", inner_kl_penalty=1.0), "with training without inner steps"),
+        (dict(datasource="point", outer_batch_size=0), "outer_batch_size is 0, expected at least 1"),
+        (
+            dict(datasource="ant_vel", method="pretrained", outer_batch_size=9),
+            "expected None with training without inner",
+        ),
         (dict(datasource="point", hvp_tasks=0), "hvp_tasks is 0, expected at least 1"),
         (dict(datasource="point", hvp_tasks=21), "hvp_tasks is 21, expected 1 to 20, the tasks there are"),
         (dict(datasource="point", outer="adam", hvp_tasks=5), "hvp_tasks is 5, expected None with outer=adam"),
@@ -132,8 +137,11 @@ def test_the_papers_value_given_by_name_is_the_papers_run(given):
 @pytest.mark.parametrize("datasource, horizon", [("cheetah_dir", 200), ("point", 100)])
 def test_a_record_without_the_later_settings_is_the_papers(datasource, horizon):
     record = resolve(datasource).to_dict()
-    later = {"cg_iterations": 10, "horizon": horizon, "hvp_tasks": None, "adapted": "all", "context_size": 0,
-             "inner_loss": "log_likelihood", "ratio_clip": None, "inner_kl_penalty": 0.0, "outer_steps": 1}  # fmt: skip
+    later = {
+        "cg_iterations": 10, "horizon": horizon, "hvp_tasks": None, "adapted": "all", "context_size": 0,
+        "inner_loss": "log_likelihood", "ratio_clip": None, "inner_kl_penalty": 0.0, "outer_steps": 1,
+        "outer_batch_size": None,
+    }  # fmt: skip
     assert {name: record.pop(name) for name in later} == later
     for old in (record, record | dict(horizon=None)):
         assert Settings.from_dict(old, "config.json") == resolve(datasource)
