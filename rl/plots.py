@@ -16,16 +16,9 @@ from rl import published
 from rl.settings import METHODS, Settings, is_papers
 from rl.tasks import TITLES
 
-SKY = "#56B4E9"  # of Okabe and Ito's, as the others
-# The colours of figure 3's methods, and others for those that aren't in it.
-SERIES = {
-    "maml": (BLUE, "o"),
-    "pretrained": (ORANGE, "s"),
-    "random": (PURPLE, "D"),
-    "oracle": (GREEN, "^"),
-    "anil": (BLACK, "v"),
-    "context_vector": (SKY, "P"),
-}
+# Colours and marks of the methods in their order: figure 3's, then others of Okabe and Ito's; again from the first on.
+COLOURS, MARKS = (BLUE, ORANGE, PURPLE, GREEN, BLACK, "#56B4E9", "#E69F00"), "osD^vPX"
+SERIES = dict(zip(METHODS, itertools.cycle(zip(COLOURS, MARKS, strict=True))))
 SMOOTHED = 0.05  # of a run: how much of it a point of the smoothed learning curve averages
 LAST_STEP_SHOWN = 3  # [P] figure 4, qualitative
 RETURN = "return of an episode"
