@@ -7,7 +7,8 @@
 | `MetaBatch.inner`, `.outer`       | D, D'_i: steps taken with θ, with θ'_i                          |
 | `policy_gradient_loss` -> [M]     | L_{T_i} as its gradient is estimated at the policy that sampled |
 
-Letters of shapes: M tasks, T steps of a task, padded, O of an observation, A of an action.
+Letters of shapes: M tasks, T steps of a task, padded, O of an observation, A of an action. [Q] is ProMP: Rothfuss, Lee,
+Clavera, Asfour, Abbeel, ICLR 2019, arXiv 1810.06784, and its code, jonasrothfuss/ProMP.
 """
 
 from typing import NamedTuple
@@ -48,10 +49,26 @@ def policy_gradient_loss(policy, weights, samples):
     return -_mean(log_likelihood * samples.advantages, samples.mask)
 
 
-def inner_step(policy, weights, samples, inner_lr, first_order=False):
-    """θ'_i of every task after one policy-gradient step on what the policy adapts. weights: task axis in front."""
+def likelihood_ratio_loss(policy, weights, samples):
+    """[M]: −mean over a task's steps of π(a|s)/π_old(a|s)·Â. weights: task axis in front.
+
+    At the policy that sampled its gradient is that of `policy_gradient_loss`. Its second derivatives there are the
+    low-variance curvature of [Q]: they also know how the gradient depends on which actions are sampled.
+    """
+    return surrogate_and_kl(policy, weights, samples)[0]
+
+
+INNER_LOSSES = {"log_likelihood": policy_gradient_loss, "likelihood_ratio": likelihood_ratio_loss}
+
+
+def inner_step(policy, weights, samples, inner_lr, first_order=False, loss=policy_gradient_loss):  # noqa: PLR0913
+    """θ'_i of every task after one policy-gradient step on what the policy adapts.
+
+    weights: task axis in front.
+    loss: of INNER_LOSSES, which differ in what is differentiated again.
+    """
     adapted, _ = inner_loop.inner_update(
-        lambda w: policy_gradient_loss(policy, w, samples), weights, inner_lr, first_order, policy.is_adapted
+        lambda w: loss(policy, w, samples), weights, inner_lr, first_order, policy.is_adapted
     )
     return adapted
 
@@ -69,17 +86,21 @@ def compiled_inner_step(policy, tasks_per_chunk=1, jit=True):
     return lambda weights, samples, inner_lr: step(weights, samples, tf.constant(inner_lr, samples.mask.dtype))
 
 
-def surrogate_and_kl(policy, weights, samples):
+def surrogate_and_kl(policy, weights, samples, ratio_clip=None):
     """([M], [M]) of policies with the task axis in front, against the ones that sampled.
 
-    −mean over a task's steps of π(a|s)/π_old(a|s)·Â, and the *sum* over its steps of KL(π_old‖π).
+    −mean over a task's steps of r·Â with r = π(a|s)/π_old(a|s), and the *sum* over its steps of KL(π_old‖π).
+    ratio_clip: ε; of min(r·Â, r'·Â) instead, with r' cut to 1 ± ε.
     """
     means, log_stds = policy.forward(weights, samples.observations)
     log_ratio = policies.log_likelihood(samples.actions, means, log_stds)
     log_ratio -= policies.log_likelihood(samples.actions, samples.means, samples.log_stds)
     ratio = tf.exp(log_ratio * samples.mask)  # where there is no step the ratio could be infinite: not after masking
+    gain = ratio * samples.advantages
+    if ratio_clip is not None:
+        gain = tf.minimum(gain, tf.clip_by_value(ratio, 1 - ratio_clip, 1 + ratio_clip) * samples.advantages)
     kl = policies.kl(samples.means, samples.log_stds, means, log_stds)
-    return -_mean(ratio * samples.advantages, samples.mask), tf.reduce_sum(kl * samples.mask, 1)
+    return -_mean(gain, samples.mask), tf.reduce_sum(kl * samples.mask, 1)
 
 
 def _mean(values, mask):
@@ -96,10 +117,18 @@ class Objective:
     tasks_per_chunk: tasks computed together; few, so that memory is bounded and their activations stay in the
         processor's cache.
     jit: compile with XLA.
+    inner_loss: name of one of INNER_LOSSES.
+    ratio_clip: ε of the surrogate, see `surrogate_and_kl`.
+    kl_penalty: η; the loss has η·(mean over inner steps of the mean over a task's steps of KL(π_old‖π)) more, of the
+        policies before each inner step ([Q]).
     """
 
-    def __init__(self, policy, inner_lr, first_order=False, tasks_per_chunk=1, jit=True):
+    def __init__(  # noqa: PLR0913 (what the outer loop minimises)
+        self, policy, inner_lr, first_order=False, tasks_per_chunk=1, jit=True,
+        inner_loss="log_likelihood", ratio_clip=None, kl_penalty=0.0,
+    ):  # fmt: skip
         self.policy, self.inner_lr, self.first_order = policy, inner_lr, first_order
+        self.inner_loss, self.ratio_clip, self.kl_penalty = INNER_LOSSES[inner_loss], ratio_clip, kl_penalty
         self.tasks_per_chunk, self.jit = tasks_per_chunk, jit
         # Compiled once each, wherever they are called from.
         self._compiled_value = self._compile(self._value)
@@ -135,11 +164,14 @@ class Objective:
     # Sums over the tasks, and the KL's over the steps, of a chunk.
 
     def _value(self, weights, batch):
-        adapted = inner_loop.per_task(weights, _num_tasks(batch))
+        adapted, penalties = inner_loop.per_task(weights, _num_tasks(batch)), []
         for samples in batch.inner:
-            adapted = inner_step(self.policy, adapted, samples, self.inner_lr, self.first_order)
-        losses, kls = surrogate_and_kl(self.policy, adapted, batch.outer)
-        return tf.reduce_sum(losses), tf.reduce_sum(kls)
+            if self.kl_penalty:
+                _, kls = surrogate_and_kl(self.policy, adapted, samples)
+                penalties.append(self.kl_penalty / len(batch.inner) * kls / tf.reduce_sum(samples.mask, 1))
+            adapted = inner_step(self.policy, adapted, samples, self.inner_lr, self.first_order, self.inner_loss)
+        losses, kls = surrogate_and_kl(self.policy, adapted, batch.outer, self.ratio_clip)
+        return tf.reduce_sum(tf.add_n([losses, *penalties])), tf.reduce_sum(kls)
 
     def _loss_gradient(self, weights, batch):
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -18,6 +18,7 @@ from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step, s
 from rl.policy import gaussian_mlp
 from rl.sampling.sampler import Sampler, Sampling
 from rl.sampling.simulator import Simulator
+from rl.settings import BY_ADAM, largest_divisor
 
 # Streams of random numbers beside the one of each meta-iteration: what is drawn once, evaluations, and which tasks the
 # Hessian-vector products are of.
@@ -46,11 +47,12 @@ class MetaRL:
         self.policy = gaussian_mlp(observation_size, kind.action_size, **shape)
         self.trainer = Trainer(self.policy.init(s.seed), s.meta_lr)
         self.seconds = {}
-        self._sampler = None
+        self._sampler = self._outer_sampler = None
         self._num_threads = num_threads
-        self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit)
+        loss = dict(inner_loss=s.inner_loss, ratio_clip=s.ratio_clip, kl_penalty=s.inner_kl_penalty)
+        self._objective = Objective(self.policy, s.inner_lr, s.first_order, s.tasks_per_chunk, s.jit, **loss)
         self._inner_step = compiled_inner_step(self.policy, s.tasks_per_chunk, s.jit)
-        self._outer_step = tf.function(self._adam_step if s.outer == "adam" else self._trpo_step)
+        self._outer_step = tf.function(self._adam_steps if s.outer in BY_ADAM else self._trpo_step)
 
     @property
     def iteration(self):
@@ -58,19 +60,32 @@ class MetaRL:
 
     def sampler(self):
         """The Sampler of training; made at the first call."""
-        s = self.settings
         if self._sampler is None:
-            sampling = Sampling(
-                s.datasource,
-                num_tasks=s.num_tasks,
-                rollouts=s.rollouts,
-                envs_per_task=s.envs_per_task,
-                horizon=s.horizon,
-                oracle=s.oracle,
-                new_tasks=s.task_draw == "episode",
-            )
-            self._sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator)
+            self._sampler = self._new_sampler(self.settings.rollouts, self.settings.envs_per_task)
         return self._sampler
+
+    def outer_sampler(self):
+        """That of the episodes after adaptation: the same, unless these are to be as many as `outer_rollouts`."""
+        s = self.settings
+        if s.outer_rollouts is None:
+            return self.sampler()
+        if self._outer_sampler is None:
+            envs_per_task = largest_divisor(s.outer_rollouts, s.envs_per_task)
+            self._outer_sampler = self._new_sampler(s.outer_rollouts, envs_per_task)
+        return self._outer_sampler
+
+    def _new_sampler(self, rollouts, envs_per_task):
+        s = self.settings
+        sampling = Sampling(
+            s.datasource,
+            num_tasks=s.num_tasks,
+            rollouts=rollouts,
+            envs_per_task=envs_per_task,
+            horizon=s.horizon,
+            oracle=s.oracle,
+            new_tasks=s.task_draw == "episode",
+        )
+        return Sampler(self.policy, sampling, self._num_threads, self._simulator)
 
     def tasks(self, iteration):
         """The tasks of a meta-iteration, counted from 0: [M, G], or [M, E, G] where each environment has its own."""
@@ -106,7 +121,8 @@ class MetaRL:
         phases, batches = [], []
         for phase in range(s.num_updates + 1):
             with _timed(seconds, "sampling"):
-                phases.append(self.sampler()(weights, tasks, (s.seed, iteration, phase)))
+                sampler = self.sampler() if phase < s.num_updates else self.outer_sampler()
+                phases.append(sampler(weights, tasks, (s.seed, iteration, phase)))
             with _timed(seconds, "advantages"):
                 batches.append(samples(phases[-1]))
             if phase < s.num_updates:
@@ -144,15 +160,18 @@ class MetaRL:
         self.trainer.iteration.assign_add(1)
         return outcome
 
-    def _adam_step(self, batch, hvp_tasks):
-        """One Adam step on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken if that is finite."""
-        loss_before, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss_before, *gradients.values())])
-        if finite:
-            self.trainer.optimizer_step(gradients)
+    def _adam_steps(self, batch, hvp_tasks):
+        """Adam steps on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken while that is finite."""
+        losses, finite = [], tf.constant(True)
+        for _ in range(self.settings.outer_steps):
+            loss, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
+            losses.append(loss)
+            finite &= tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss, *gradients.values())])
+            if finite:
+                self.trainer.optimizer_step(gradients)
         self.trainer.iteration.assign_add(1)
         loss, kl = self._objective.value(self.trainer.current_weights(), batch)
-        return trpo.Outcome(loss_before, loss, kl, tf.constant(0), finite)
+        return trpo.Outcome(losses[0], loss, kl, tf.constant(0), finite)
 
     def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,)):
         """Yields (weights, Trajectories) of θ on each of M tasks, and again after each gradient step.

@@ -3,6 +3,7 @@
 Functions that draw one return the path they wrote; a file that is missing or damaged raises a UserError that names it.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -15,47 +16,46 @@ from rl import published
 from rl.settings import METHODS, Settings, is_papers
 from rl.tasks import TITLES
 
-SKY = "#56B4E9"  # of Okabe and Ito's, as the others
-# The colours of figure 3's methods, and others for those that aren't in it.
-SERIES = {
-    "maml": (BLUE, "o"),
-    "pretrained": (ORANGE, "s"),
-    "random": (PURPLE, "D"),
-    "oracle": (GREEN, "^"),
-    "anil": (BLACK, "v"),
-    "context_vector": (SKY, "P"),
-}
+# Colours and marks of the methods in their order: figure 3's, then others of Okabe and Ito's; again from the first on.
+COLOURS, MARKS = (BLUE, ORANGE, PURPLE, GREEN, BLACK, "#56B4E9", "#E69F00"), "osD^vPX"
+SERIES = dict(zip(METHODS, itertools.cycle(zip(COLOURS, MARKS, strict=True))))
 SMOOTHED = 0.05  # of a run: how much of it a point of the smoothed learning curve averages
 LAST_STEP_SHOWN = 3  # [P] figure 4, qualitative
 RETURN = "return of an episode"
 
 
 def draw(folder):
-    """Draws the figures of a run folder, and the one it has in common with the runs of the other methods.
+    """Draws the figures of a run folder, and the one it has in common with the other seeds and methods.
 
-    Those are the runs by the paper's settings with its seed under the same logdir. A run by other settings has its
-    curve drawn alone.
+    Those are the runs by the paper's settings under the same logdir. A run by other settings shares its figure with the
+    seeds of the same settings alone.
     """
     run = summaries.load(folder)
     if (run.folder / "metrics.csv").exists():  # a random policy isn't trained
         learning_curve(run.folder)
     if (run.folder / "trajectories_test.csv").exists():
         trajectories(run.folder)
-    folders = _siblings(run) if is_papers(run.variant) else {run.method: run.folder}
+    folders = _siblings(run)
     path = adaptation_figure(folders)
-    for sibling in folders.values():  # the figure moves when a method is run that comes before those already run
+    for sibling in itertools.chain(*folders.values()):  # it moves when a method or seed is run that comes before others
         if sibling != path.parent:
             (sibling / path.name).unlink(missing_ok=True)
 
 
 def _siblings(run):
-    """{method: folder} of the tested runs by the paper's settings with this run's environment, logdir and seed."""
-    found = {}
+    """{method: folders of its seeds} of the tested runs under this run's logdir that share its figure."""
+    found = {run.method: [run.folder]}
     for other in summaries.load_readable(run.folder.parents[1]):
-        same = (other.kind, other.datasource, other.seed) == (run.kind, run.datasource, run.seed)
-        if same and is_papers(other.variant):
-            found[other.method] = other.folder
-    return {**found, run.method: run.folder}
+        same = (other.kind, other.datasource) == (run.kind, run.datasource)
+        if same and other.folder != run.folder and _share_a_figure(run, other):
+            found.setdefault(other.method, []).append(other.folder)
+    return found
+
+
+def _share_a_figure(run, other):
+    if is_papers(run.variant):
+        return is_papers(other.variant)
+    return (other.method, other.variant) == (run.method, run.variant)
 
 
 def learning_curve(folder):
@@ -86,25 +86,26 @@ def learning_curve(folder):
 def adaptation_figure(folders, path=None):
     """Draws the paper's figure 4 or 5 for one environment: return against gradient steps at test.
 
-    Bands are what the summaries say their errors are. Published curves are dashed: those of all methods, also of one
-    without a folder if the paper draws it; none if a run's settings aren't the paper's.
-    folders: {method: run folder}, {"maml": …, "pretrained": …, "random": …, "oracle": …}, any of them.
-    path: where to, unless figure_4.png or figure_5.png in the first of the folders, in that order.
+    Of several seeds each is a thin line, and their mean is drawn with the mean of their errors. Bands are what the
+    summaries say their errors are. Published curves are dashed: those of all methods, also of one without a folder if
+    the paper draws it; none if a run's settings aren't the paper's.
+    folders: {method: run folders of its seeds}, of any of METHODS.
+    path: where to, unless figure_4.png or figure_5.png in the folder of the first method's first seed.
     """
-    runs = {method: summaries.load(folders[method]) for method in METHODS if method in folders}
-    first = next(iter(runs.values()))
-    compared = all(is_papers(run.variant) for run in runs.values())
+    runs = {method: _seeds(folders[method]) for method in METHODS if method in folders}
+    everything = list(itertools.chain(*runs.values()))
+    first, compared = everything[0], all(is_papers(run.variant) for run in everything)
     curves = {method: published.find(first.datasource, method) for method in METHODS} if compared else {}
     shown = {method: curve for method, curve in curves.items() if curve and (curve.drawn or method in runs)}
-    lengths = [len(run.quoted.values) for run in runs.values()] + [len(curve.means) for curve in shown.values()]
+    lengths = [len(run.quoted.values) for run in everything] + [len(curve.means) for curve in shown.values()]
     last = max(1, max(lengths) - 1)
     path = Path(path or first.folder / published.figure_name(first.datasource))
-    with drawing(path, (8, 4), _figure_title(runs)) as axes:
+    with drawing(path, (8, 4), _figure_title(everything)) as axes:
         axis = axes[0, 0]
         for method, label in METHODS.items():
             colour, _ = SERIES[method]
             if method in runs:
-                _draw_run(axis, runs[method], last, label)
+                _draw_runs(axis, runs[method], last, label)
             if method in shown:
                 steps, means = _along(shown[method].means, last)
                 axis.plot(steps, means, "--", color=colour, linewidth=1.3, zorder=1.9, label=f"{label}, published")
@@ -121,15 +122,31 @@ def _along(values, last):
     return np.array(steps), np.broadcast_to(values, len(steps))
 
 
-def _draw_run(axis, run, last, label):
-    """A measured curve with its band; a run shorter than the paper's says so."""
-    colour, marker = SERIES[run.method]
-    if short := shortfall(run.trained, run.iterations.paper):
+def _seeds(folders):
+    """The Summaries of folders, by seed."""
+    return sorted(map(summaries.load, folders), key=lambda run: run.seed)
+
+
+def _draw_runs(axis, runs, last, label):
+    """The measured curve of a method's seeds with its band; what is shorter than the paper's says so."""
+    colour, marker = SERIES[runs[0].method]
+    if len(runs) > 1:
+        label += f", mean of {len(runs)} seeds"
+        for run in runs:
+            axis.plot(*_along(run.quoted.values, last), color=colour, linewidth=0.7, alpha=0.7)
+    if short := _shortfall(runs):
         label += f",\n{short}"
-    steps, means = _along(run.quoted.values, last)
-    _, errors = _along(run.quoted.errors, last)
+    steps, means = _along(np.mean([run.quoted.values for run in runs], 0), last)
+    _, errors = _along(np.mean([run.quoted.errors for run in runs], 0), last)
     axis.fill_between(steps, means - errors, means + errors, color=colour, alpha=0.18, linewidth=0)
-    axis.plot(steps, means, color=colour, marker=marker if len(run.quoted.values) > 1 else None, label=label)
+    axis.plot(steps, means, color=colour, marker=marker if len(runs[0].quoted.values) > 1 else None, label=label)
+
+
+def _shortfall(runs):
+    """'100 of 500 iterations', or '100 to 200 of 500 iterations' of seeds trained for different times."""
+    trained = sorted(run.trained for run in runs)
+    shortest = shortfall(trained[0], runs[0].iterations.paper)
+    return shortest.replace(" of ", f" to {trained[-1]:,} of ", 1) if trained[0] < trained[-1] else shortest
 
 
 def trajectories(folder):
@@ -175,13 +192,12 @@ def _title(folder, *parts, trained=None):
 
 def _figure_title(runs):
     """Names the environment, or the one experiment where its settings aren't the paper's; seeds, tasks, what ± is."""
-    first = next(iter(runs.values()))
-    tests = [run.quoted for run in runs.values()]
-    seeds = sorted({run.seed for run in runs.values()})
+    first, tests = runs[0], [run.quoted for run in runs]
+    seeds = sorted({run.seed for run in runs})
     tasks = sorted({test.tasks for test in tests})
     return " · ".join([
         TITLES[first.datasource] if is_papers(first.variant) else first.title,
-        f"seed {', '.join(map(str, seeds))}",
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         f"{' or '.join(map(str, tasks))} test tasks",
         f"± {' or '.join(sorted({test.error_is for test in tests}))}",
     ])  # fmt: skip

@@ -2,7 +2,7 @@
 
 Sources: [P] the paper, arXiv 1703.03400v3; [M] cbfinn/maml_rl, files of maml_examples/ unless others are named; [D] the
 published results and the names of the checkpoints that gave them; [R] Raghu, Raghu, Bengio, Vinyals, ICLR 2020,
-arXiv 1909.09157.
+arXiv 1909.09157; [Q] jonasrothfuss/ProMP, the code of Rothfuss et al., ICLR 2019, arXiv 1810.06784.
 """
 
 import dataclasses
@@ -22,7 +22,13 @@ METHODS = {  # {name: title}
     "context_vector": "context vector",
 }
 BASELINES = ("pretrained", "random", "oracle")  # what the authors' flag may name
-OUTER = {"trpo": "TRPO", "trpo_subsampled": "TRPO, products of a quarter of the tasks", "adam": "Adam"}  # {name: words}
+OUTER = {  # {name: words}
+    "trpo": "TRPO",
+    "trpo_subsampled": "TRPO, products of a quarter of the tasks",
+    "adam": "Adam",
+    "promp": "ProMP's objective",
+}
+BY_ADAM = ("adam", "promp")  # which of them are steps of Adam
 # Of two runs that differ in these alone, one is not by other settings than the other, but another one.
 IDENTITY = ("datasource", "method", "seed")
 
@@ -42,6 +48,10 @@ class Settings(Record):
     rollouts: int = setting(
         20, "K: episodes of each policy, before adapting and after", flag="update_batch_size", at_least=1
     )
+    outer_rollouts: int | None = setting(
+        None, "episodes of each adapted policy in training, for the outer step alone; nothing: K", at_least=1,
+        flag="outer_batch_size", added=True,
+    )  # fmt: skip
     envs_per_task: int = setting(1, "E: environments stepped together for each policy", flag=False, at_least=1)
     task_draw: str = setting(
         "iteration", "an environment gets a new task each iteration, once, or each episode", flag=False,
@@ -68,6 +78,18 @@ class Settings(Record):
         None, "tasks that TRPO's Hessian-vector products are of, drawn anew each iteration; nothing: all of them",
         at_least=1, added=True, words="Hessian-vector products of {} tasks",
     )  # fmt: skip
+    inner_loss: str = setting(
+        "log_likelihood", "of what the inner step is a gradient; the ratio's has the low-variance curvature of ProMP",
+        choices=("log_likelihood", "likelihood_ratio"), added=True, tag="inner_{}",
+    )  # fmt: skip
+    ratio_clip: float | None = setting(
+        None, "ε: the outer loss cuts the likelihood ratio to 1 ± ε where that is less gain; nothing: it doesn't",
+        positive=True, added=True,
+    )  # fmt: skip
+    inner_kl_penalty: float = setting(
+        0.0, "η: weight in the outer loss of the KL between the policies before the inner step", at_least=0, added=True
+    )
+    outer_steps: int = setting(1, "Adam steps on the episodes of an iteration", at_least=1, added=True)
     meta_lr: float = setting(0.001, "β: step size of Adam as the outer step", positive=True)
     oracle: bool = setting(False, "observations end with the task", flag=False)
     adapted: str = setting(
@@ -108,11 +130,10 @@ class Settings(Record):
         if self.method == "random":
             yield "a random policy", _OF_TRAINING
         if self.num_updates == 0:
-            yield "training without inner steps", ("inner_lr", "first_order")
-        if self.outer == "adam":
-            yield "outer=adam", ("max_kl", "hvp", "cg_iterations", "hvp_tasks")
-        else:
-            yield f"outer={self.outer}", ("meta_lr",)
+            of_inner_steps = ("inner_lr", "first_order", "inner_loss", "inner_kl_penalty", "outer_rollouts")
+            yield "training without inner steps", of_inner_steps
+        of_trpo, of_adam = ("max_kl", "hvp", "cg_iterations", "hvp_tasks"), ("meta_lr", "outer_steps")
+        yield f"outer={self.outer}", of_trpo if self.outer in BY_ADAM else of_adam
 
     @property
     def total_iterations(self):
@@ -195,8 +216,9 @@ def is_papers(differences):
 
 # What a policy that is not trained has no use for.
 _OF_TRAINING = (
-    "num_tasks", "rollouts", "envs_per_task", "task_draw", "num_updates", "inner_lr", "first_order", "outer", "max_kl",
-    "hvp", "cg_iterations", "hvp_tasks", "meta_lr",
+    "num_tasks", "rollouts", "outer_rollouts", "envs_per_task", "task_draw", "num_updates", "inner_lr",
+    "first_order", "outer", "max_kl", "hvp", "cg_iterations", "hvp_tasks", "inner_loss", "ratio_clip",
+    "inner_kl_penalty", "outer_steps", "meta_lr",
 )  # fmt: skip
 
 
@@ -301,21 +323,30 @@ _PRESETS = {
 }
 
 
-# What goes with an outer step that is ours, the paper's values for everything else: {outer: M -> {field: value}}.
-OURS = {
-    # Three times the conjugate gradients on a quarter of the tasks cost no more than the paper's ten on all.
+# What goes with an outer step that isn't the paper's, {outer: M -> {field: value}}; all else is as in the paper.
+OUTER_PRESETS = {
+    # Ours: three times the conjugate gradients on a quarter of the tasks cost no more than the paper's ten on all.
     "trpo_subsampled": lambda num_tasks: dict(hvp_tasks=max(1, num_tasks // 4), cg_iterations=30),
+    # [Q] run_scripts/pro-mp_run_mujoco.py
+    "promp": lambda num_tasks: dict(
+        inner_loss="likelihood_ratio", ratio_clip=0.3, inner_kl_penalty=5e-4, outer_steps=5, meta_lr=0.001
+    ),
 }
 
 
 def _paper(datasource, method, rollouts=None, num_tasks=None, outer=None):
     """{field: value} of all settings in the preset; where K, M or the outer step is another one, what goes with it.
 
-    With another K: environments as many as divide it. With an outer step of ours: the values of OURS.
+    With another K: environments as many as divide it. With another outer step: the values of OUTER_PRESETS.
     """
     values = {field.name: field.default for field in dataclasses.fields(Settings)} | preset(datasource, method)
-    if isinstance(outer, str) and outer in OURS:
-        values |= OURS[outer](num_tasks if isinstance(num_tasks, int) else values["num_tasks"])
+    if isinstance(outer, str) and outer in OUTER_PRESETS:
+        values |= OUTER_PRESETS[outer](num_tasks if isinstance(num_tasks, int) else values["num_tasks"])
     if isinstance(rollouts, int) and rollouts >= 1:
-        values["envs_per_task"] = max(e for e in range(1, values["envs_per_task"] + 1) if rollouts % e == 0)
+        values["envs_per_task"] = largest_divisor(rollouts, values["envs_per_task"])
     return values
+
+
+def largest_divisor(number, most):
+    """The largest divisor of a number that is at most `most`: of environments, as many as divide the episodes."""
+    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)

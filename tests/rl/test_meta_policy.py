@@ -19,7 +19,8 @@ from rollouts import (
 
 from maml import inner_loop
 from rl import meta_policy
-from rl.meta_policy import MetaBatch, Objective
+from rl import policy as policies
+from rl.meta_policy import MetaBatch, Objective, Samples
 
 
 def close(got, expected, **tolerance):
@@ -180,6 +181,80 @@ def test_padding_changes_nothing():
     ):
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_the_likelihood_ratio_has_the_gradient_of_the_policy_gradient_loss_where_theta_sampled():
+    policy = small_policy()
+    weights = inner_loop.per_task(theta(policy), 3)
+    samples = random_samples(policy, weights)
+    steps = [meta_policy.inner_step(policy, weights, samples, INNER_LR, loss=loss)
+             for loss in meta_policy.INNER_LOSSES.values()]  # fmt: skip
+    close(steps[1], steps[0], rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss, expected", [("log_likelihood", 2.0), ("likelihood_ratio", -16.0)])
+def test_curvature_of_the_inner_losses_by_hand(loss, expected):
+    """π = N(μ, 1), one step of Â = 2 with a = μ + 3: −∂²log π·Â = Â, and −∂²π/π_old·Â = −((a − μ)² − 1)·Â."""
+    policy = policies.gaussian_mlp(1, 1, hidden=(), dtype=tf.float64)
+    one, zero = tf.ones([1, 1, 1], tf.float64), tf.zeros([1, 1, 1], tf.float64)
+    samples = Samples(zero, 3 * one, 2 * one[0], one[0], zero, zero[0])
+    weights = inner_loop.per_task(policy.init(1), 1)
+    with tf.GradientTape() as outer, tf.GradientTape() as inner:
+        outer.watch(weights["b1"])
+        inner.watch(weights["b1"])
+        value = meta_policy.INNER_LOSSES[loss](policy, weights, samples)
+        gradient = inner.gradient(value, weights["b1"])
+    np.testing.assert_allclose(gradient, [[-6.0]])
+    np.testing.assert_allclose(outer.gradient(gradient, weights["b1"]), [[expected]])
+
+
+def test_the_clipped_surrogate_is_the_lesser_gain():
+    """Of r·Â and r'·Â with r' within 1 ± 0.1, for ratios below, within and above, of either sign of Â."""
+    policy, weights = small_policy(), theta(small_policy())
+    batch = random_batch(policy, weights, lengths=(40, 50, 60))
+    there = inner_loop.per_task({name: w + 0.05 for name, w in weights.items()}, 3)
+    samples = batch.inner[0]
+    new, old = (
+        policies.log_likelihood(samples.actions, *of).numpy()
+        for of in (policy.forward(there, samples.observations), (samples.means, samples.log_stds))
+    )
+    ratios, advantages, mask = np.exp(new - old), samples.advantages.numpy(), samples.mask.numpy()
+    gains, cases = np.zeros(3), set()
+    for m, t in np.argwhere(mask == 1):
+        r, a = ratios[m, t], advantages[m, t]
+        gains[m] += a * (min(r, 1.1) if a > 0 else max(r, 0.9))
+        cases.add((a > 0, r < 0.9, r > 1.1))
+    assert len(cases) == 6
+    got, kl = meta_policy.surrogate_and_kl(policy, there, samples, ratio_clip=0.1)
+    np.testing.assert_allclose(got, -gains / mask.sum(1), rtol=1e-12)
+    np.testing.assert_array_equal(kl, meta_policy.surrogate_and_kl(policy, there, samples)[1])
+
+
+def test_the_penalty_is_the_kl_of_the_policies_before_the_inner_steps():
+    """The mean over tasks of the mean over their 5, 7 and 6 steps, and over both inner steps, times η = 0.4."""
+    policy, weights = small_policy(), theta(small_policy())
+    batch = random_batch(policy, weights, num_updates=2)
+    there = {name: w + 0.1 for name, w in weights.items()}
+    adapted, penalty = inner_loop.per_task(there, 3), 0
+    for samples in batch.inner:
+        penalty += 0.4 / 2 * np.mean(meta_policy.surrogate_and_kl(policy, adapted, samples)[1] / [5, 7, 6])
+        adapted = meta_policy.inner_step(policy, adapted, samples, INNER_LR)
+    plain, penalised = (plain_objective(policy, **how).value(there, batch) for how in ({}, dict(kl_penalty=0.4)))
+    assert penalty > 0.01
+    np.testing.assert_allclose(penalised[0], plain[0] + penalty, rtol=1e-12)
+    np.testing.assert_array_equal(penalised[1], plain[1])
+
+
+@pytest.mark.parametrize("num_updates", [1, 2])
+def test_gradients_of_promps_loss_against_central_differences(num_updates):
+    policy, weights = small_policy(), theta(small_policy())
+    batch = random_batch(policy, weights, num_updates)
+    objective = plain_objective(policy, inner_loss="likelihood_ratio", ratio_clip=0.1, kl_penalty=0.4)
+    there = {name: w + 0.05 for name, w in weights.items()}
+    value = tf.function(lambda w: objective.value(w, batch))
+    loss, gradient = objective.loss_gradient(there, batch)
+    np.testing.assert_allclose(loss, value(there)[0], rtol=1e-12)
+    close(gradient, central_differences(lambda w: value(w)[0], there), rtol=1e-6, atol=1e-8)
 
 
 def kl_product_of(batch, tasks=None):

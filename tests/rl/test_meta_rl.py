@@ -71,6 +71,34 @@ def test_a_meta_iteration_step_by_step():
     assert (weights_of(run)["w1"] != before["w1"]).any()
 
 
+def test_more_episodes_for_the_outer_step_than_for_the_inner(monkeypatch):
+    """Episodes of one environment a task come one after the other, so that the first three are those of K = 3."""
+    usual, larger = MetaRL(small()), MetaRL(small(outer_batch_size=5))
+    seen = {usual: [], larger: []}
+    for run, batches in seen.items():
+        step = run._outer_step
+        run._outer_step = lambda batch, tasks, batches=batches, step=step: batches.append(batch) or step(batch, tasks)
+    before, after = usual.iterate(), larger.iterate()
+    (small_batch,), (large_batch,) = seen.values()
+    for a, b in zip(small_batch.inner[0], large_batch.inner[0]):
+        np.testing.assert_array_equal(a, b)
+    assert (after["pre_return"], after["steps"]) == (before["pre_return"], 2 * 8 * (3 + 5))
+    assert large_batch.outer.mask.shape == (2, 5 * 8) and small_batch.outer.mask.shape == (2, 3 * 8)
+    np.testing.assert_array_equal(large_batch.outer.actions[:, : 3 * 8], small_batch.outer.actions)
+    assert after["accepted"] and after["kl"] != before["kl"]
+
+
+def test_as_many_episodes_for_the_outer_step_are_the_same_bit_for_bit():
+    usual, same = MetaRL(small()), MetaRL(small(outer_batch_size=3))
+    assert without_times(usual.iterate()) == without_times(same.iterate())
+    assert_same(weights_of(usual), weights_of(same))
+
+
+def test_environments_divide_the_episodes_of_the_outer_step():
+    run = MetaRL(resolve("cheetah_dir", meta_batch_size=2, outer_batch_size=6, horizon=4))
+    assert run.sampler().sampling.envs_per_task == 4 and run.outer_sampler().sampling.envs_per_task == 3
+
+
 @pytest.mark.parametrize("setting", [dict(hvp="exact"), dict(cg_iterations=1), dict(max_kl=0.001)])
 def test_what_is_set_of_trpo_changes_its_step(setting):
     as_published, other = MetaRL(small()), MetaRL(small(**setting))
@@ -142,6 +170,16 @@ def test_pretraining_takes_an_adam_step_on_the_loss_of_theta():
     np.testing.assert_allclose(np.abs(moved), 0.001, rtol=1e-3)
     assert metrics["pre_return"] == metrics["post_return"] and metrics["steps"] == 2 * 3 * 8
     assert metrics["accepted"] and metrics["loss"] < metrics["loss_before"]
+
+
+def test_promp_takes_five_adam_steps_on_the_episodes_of_an_iteration():
+    run, one = MetaRL(small(outer="promp")), MetaRL(small(outer="promp", outer_steps=1))
+    before = weights_of(run)
+    metrics, of_one = run.iterate(), one.iterate()
+    assert int(run.trainer.adam_updates) == 5 and int(one.trainer.adam_updates) == 1 == run.iteration
+    assert metrics["accepted"] and metrics["loss"] < of_one["loss"] < metrics["loss_before"] == of_one["loss_before"]
+    moved = weights_of(run)["log_std"] - before["log_std"]
+    assert (np.abs(moved) > 0.002).any() and (np.abs(moved) < 0.00501).all()  # each step is at most β = 0.001
 
 
 @pytest.mark.parametrize("method, moved", [("anil", {"w3", "b3", "log_std"}), ("context_vector", {"context"})])

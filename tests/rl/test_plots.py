@@ -48,9 +48,11 @@ def test_learning_curve_without_inner_steps_is_one(tmp_path, drawn):
 
 
 def test_adaptation_figure_shows_measured_and_published_alike(tmp_path, drawn):
-    folders = {method: write_run(tmp_path, "ant_dir", method) for method in ("oracle", "random", "pretrained", "maml")}
+    folders = {
+        method: [write_run(tmp_path, "ant_dir", method)] for method in ("oracle", "random", "pretrained", "maml")
+    }
     path = plots.adaptation_figure(folders)
-    assert path == folders["maml"] / "figure_5.png" and is_png(path)
+    assert path == folders["maml"][0] / "figure_5.png" and is_png(path)
     axis = drawn[0].axes[0]
     lines = labelled(axis)
     assert list(lines) == [label + suffix for label in ("MAML", "pretrained", "random", "oracle")
@@ -68,7 +70,7 @@ def test_adaptation_figure_shows_measured_and_published_alike(tmp_path, drawn):
 
 def test_bands_are_one_standard_error(tmp_path, drawn):
     """write_run's standard errors are 2."""
-    plots.adaptation_figure({"maml": write_run(tmp_path, "ant_dir")})
+    plots.adaptation_figure({"maml": [write_run(tmp_path, "ant_dir")]})
     (band,) = drawn[0].axes[0].collections
     (vertices,) = [path.vertices for path in band.get_paths()]
     at_the_start = vertices[vertices[:, 0] == 0, 1]
@@ -76,7 +78,7 @@ def test_bands_are_one_standard_error(tmp_path, drawn):
 
 
 def test_figure_of_2d_navigation_is_the_papers_4th(tmp_path, drawn):
-    assert plots.adaptation_figure({"maml": write_run(tmp_path, "point")}).name == "figure_4.png"
+    assert plots.adaptation_figure({"maml": [write_run(tmp_path, "point")]}).name == "figure_4.png"
     assert drawn[0].get_suptitle() == "2-D navigation · seed 1 · 40 test tasks · ± standard error over tasks"
     assert list(drawn[0].axes[0].get_xticks()) == [0, 1, 2, 3, 4]
 
@@ -85,7 +87,7 @@ def test_figure_of_2d_navigation_is_the_papers_4th(tmp_path, drawn):
 def test_what_isnt_run_is_drawn_as_published(datasource, tmp_path, drawn):
     """[P] figure 5 has no random policy for the goal velocities."""
     folder = write_run(tmp_path, datasource, "oracle")
-    assert plots.adaptation_figure({"oracle": folder}).parent == folder
+    assert plots.adaptation_figure({"oracle": [folder]}).parent == folder
     shown = ["MAML, published", "pretrained, published", "random, published", "oracle", "oracle, published"]
     if datasource in ("cheetah_vel", "ant_vel"):
         shown.remove("random, published")
@@ -93,18 +95,18 @@ def test_what_isnt_run_is_drawn_as_published(datasource, tmp_path, drawn):
 
 
 def test_random_policy_is_compared_where_it_is_run(tmp_path, drawn):
-    plots.adaptation_figure({"random": write_run(tmp_path, "ant_vel", "random")})
+    plots.adaptation_figure({"random": [write_run(tmp_path, "ant_vel", "random")]})
     assert "random, published" in labelled(drawn[0].axes[0])
 
 
 def test_a_run_shorter_than_the_papers_says_so(tmp_path, drawn):
-    plots.adaptation_figure({"maml": write_run(tmp_path, trained=100, iteration=90)})
+    plots.adaptation_figure({"maml": [write_run(tmp_path, trained=100, iteration=90)]})
     assert "MAML,\n100 of 500 iterations" in labelled(drawn[0].axes[0])
 
 
 def test_the_context_vectors_published_returns_are_drawn_where_it_is_run(tmp_path, drawn):
     """[P] prints them in tables alone; ANIL has none."""
-    folders = {method: write_run(tmp_path, "point", method) for method in ("anil", "context_vector")}
+    folders = {method: [write_run(tmp_path, "point", method)] for method in ("anil", "context_vector")}
     plots.adaptation_figure(folders)
     lines = labelled(drawn[0].axes[0])
     assert {"ANIL", "context vector", "context vector, published"} < lines.keys() and "ANIL, published" not in lines
@@ -127,18 +129,50 @@ def test_draw_makes_what_there_are_tables_for(tmp_path):
     assert {path.name for path in folder.glob("*.png")} == {"figure_4.png", "learning_curve.png", "trajectories.png"}
 
 
-def test_draw_unites_the_runs_of_a_seed(tmp_path, drawn):
-    """Not those of another seed, by other settings, or not tested yet; the figure moves to the first of the methods."""
+def test_draw_unites_methods_and_seeds(tmp_path, drawn):
+    """Not those by other settings, or not tested yet; the figure moves to the first of the methods and seeds."""
     pretrained = write_run(tmp_path, method="pretrained")
     plots.draw(pretrained)
     assert (pretrained / "figure_5.png").exists()
-    write_run(tmp_path, method="random", seed=2)
+    second = write_run(tmp_path, seed=2)
+    plots.draw(second)
+    assert (second / "figure_5.png").exists() and not (pretrained / "figure_5.png").exists()
     write_run(tmp_path, method="oracle", given={"cg_iterations": 20})
     maml = write_run(tmp_path)
     plots.draw(pretrained)
-    assert (maml / "figure_5.png").exists() and not (pretrained / "figure_5.png").exists()
+    assert (maml / "figure_5.png").exists()
+    assert not (second / "figure_5.png").exists() and not (pretrained / "figure_5.png").exists()
     assert list(labelled(drawn[-1].axes[0])) == [
-        "MAML", "MAML, published", "pretrained", "pretrained, published", "oracle, published"]  # fmt: skip
+        "MAML, mean of 2 seeds", "MAML, published", "pretrained", "pretrained, published",
+        "oracle, published"]  # fmt: skip
+    assert drawn[-1].get_suptitle().startswith("Half-cheetah, goal velocity · seeds 1, 2 · ")
+
+
+def test_seeds_are_thin_lines_and_their_mean(tmp_path, drawn):
+    """Seeds of 1, 2, 3, 4 and 3, 4, 5, 6, ± 1 and ± 3: the mean is 2, 3, 4, 5, ± 2."""
+    folders = [
+        write_run(tmp_path, seed=seed, values=list(range(first, first + 4)), errors=[error] * 4, trained=trained)
+        for seed, first, error, trained in ((2, 3, 3, 90), (1, 1, 1, 40))
+    ]
+    plots.adaptation_figure({"maml": folders})
+    axis = drawn[0].axes[0]
+    thin = [line for line in axis.lines if line.get_linewidth() < 1]
+    assert [line.get_ydata().tolist() for line in thin] == [[1, 2, 3, 4], [3, 4, 5, 6]]
+    mean = labelled(axis)["MAML, mean of 2 seeds,\n40 to 90 of 500 iterations"]
+    assert mean.get_ydata().tolist() == [2, 3, 4, 5] and mean.get_linewidth() > 1
+    (band,) = axis.collections
+    (vertices,) = [path.vertices for path in band.get_paths()]
+    at_the_start = vertices[vertices[:, 0] == 0, 1]
+    assert (at_the_start.min(), at_the_start.max()) == (0, 4)
+
+
+def test_seeds_of_other_settings_share_a_figure_of_their_own(tmp_path, drawn):
+    given = {"outer": "trpo_subsampled"}
+    write_run(tmp_path)
+    first, second = (write_run(tmp_path, seed=seed, given=given) for seed in (1, 2))
+    plots.draw(second)
+    assert list(labelled(drawn[-1].axes[0])) == ["MAML, mean of 2 seeds"]
+    assert (first / "figure_5.png").exists() and not (second / "figure_5.png").exists()
 
 
 def test_a_damaged_run_beside_it_stops_no_figure(tmp_path, drawn):
@@ -167,7 +201,7 @@ def test_trajectories_before_and_after_1_to_3_steps(tmp_path, drawn):
     [
         (plots.learning_curve, "metrics.csv"),
         (plots.trajectories, "trajectories_test.csv"),
-        (lambda folder: plots.adaptation_figure({"maml": folder}), "summary.json"),
+        (lambda folder: plots.adaptation_figure({"maml": [folder]}), "summary.json"),
         (plots.draw, "summary.json"),
     ],
 )

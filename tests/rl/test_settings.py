@@ -71,13 +71,24 @@ def test_the_points_baselines():
         (dict(datasource="point", num_updates=-1), "num_updates is -1, expected at least 0"),
         (dict(datasource="point", envs_per_task=21), "envs_per_task is 21, expected 1 to 20"),
         (dict(datasource="point", hvp="fisher"), "hvp is 'fisher', expected one of finite_difference, exact"),
-        (dict(datasource="point", outer="sgd"), "outer is 'sgd', expected one of trpo, trpo_subsampled, adam"),
+        (dict(datasource="point", outer="sgd"), "outer is 'sgd', expected one of trpo, trpo_subsampled, adam, promp"),
         (dict(datasource="point", max_kl=0.0), "max_kl is 0.0, expected a positive number"),
         (dict(datasource="point", max_kl=float("nan")), "max_kl is nan, expected a positive number"),
         (dict(datasource="point", cg_iterations=0), "cg_iterations is 0, expected at least 1"),
         (
             dict(datasource="point", outer="adam", cg_iterations=5),
             "cg_iterations is 5, expected 10 with outer=adam, where it",
+        ),
+        (dict(datasource="point", outer_steps=2), "outer_steps is 2, expected 1 with outer=trpo"),
+        (dict(datasource="point", outer="promp", max_kl=0.1), "max_kl is 0.1, expected 0.01 with outer=promp"),
+        (dict(datasource="point", ratio_clip=0.0), "ratio_clip is 0.0, expected a positive number"),
+        (dict(datasource="point", inner_loss="ratio"), "inner_loss is 'ratio', expected one of log_likelihood, "),
+        (dict(datasource="point", inner_kl_penalty=-1.0), "inner_kl_penalty is -1.0, expected at least 0"),
+        (dict(datasource="point", method="oracle", inner_kl_penalty=1.0), "with training without inner steps"),
+        (dict(datasource="point", outer_batch_size=0), "outer_batch_size is 0, expected at least 1"),
+        (
+            dict(datasource="ant_vel", method="pretrained", outer_batch_size=9),
+            "expected None with training without inner",
         ),
         (dict(datasource="point", hvp_tasks=0), "hvp_tasks is 0, expected at least 1"),
         (dict(datasource="point", hvp_tasks=21), "hvp_tasks is 21, expected 1 to 20, the tasks there are"),
@@ -126,7 +137,11 @@ def test_the_papers_value_given_by_name_is_the_papers_run(given):
 @pytest.mark.parametrize("datasource, horizon", [("cheetah_dir", 200), ("point", 100)])
 def test_a_record_without_the_later_settings_is_the_papers(datasource, horizon):
     record = resolve(datasource).to_dict()
-    later = {"cg_iterations": 10, "horizon": horizon, "hvp_tasks": None, "adapted": "all", "context_size": 0}
+    later = {
+        "cg_iterations": 10, "horizon": horizon, "hvp_tasks": None, "adapted": "all", "context_size": 0,
+        "inner_loss": "log_likelihood", "ratio_clip": None, "inner_kl_penalty": 0.0, "outer_steps": 1,
+        "outer_batch_size": None,
+    }  # fmt: skip
     assert {name: record.pop(name) for name in later} == later
     for old in (record, record | dict(horizon=None)):
         assert Settings.from_dict(old, "config.json") == resolve(datasource)
@@ -210,6 +225,16 @@ def test_the_outer_step_that_is_ours_has_values_of_its_own(given, tasks, iterati
     assert not c.is_papers and Settings.from_dict(c.to_dict(), "config.json") == c
     renamed = {"meta_batch_size": "num_tasks"}
     assert c.differences().keys() == {"outer", *(renamed.get(name, name) for name in given)}
+
+
+def test_promps_own_settings():
+    """[Q] run_scripts/pro-mp_run_mujoco.py; whatever isn't in it is MAML's."""
+    c = resolve("cheetah_dir", outer="promp")
+    assert (c.inner_loss, c.ratio_clip, c.inner_kl_penalty, c.outer_steps) == ("likelihood_ratio", 0.3, 5e-4, 5)
+    assert (c.meta_lr, c.inner_lr, c.name) == (0.001, 0.1, "cheetah_dir_promp")
+    assert c.differences() == {"outer": "promp"} and not c.is_papers
+    assert resolve("cheetah_dir", outer="promp", ratio_clip=0.2).name == "cheetah_dir_promp_ratio_clip_0.2"
+    assert Settings.from_dict(c.to_dict(), "config.json") == c
 
 
 def test_what_keeps_a_published_curve_away():

@@ -44,7 +44,7 @@ def test_the_full_help_explains_every_flag():
         ("--datasource=omniglot", "clip", "[nothing]"),
         ("--datasource=folder", "image_size", "[84]"),
         ("--datasource=cheetah_dir", "max_kl", "[0.02]"),
-        ("--datasource=point --baseline=pretrained", "outer", "(trpo, trpo_subsampled, adam) [adam]"),
+        ("--datasource=point --baseline=pretrained", "outer", "(trpo, trpo_subsampled, adam, promp) [adam]"),
         ("--datasource=omniglot --method=reptile", "num_updates", "[5]"),
     ],
 )
