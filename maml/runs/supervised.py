@@ -14,7 +14,7 @@ from maml import methods, optimizers
 from maml.meta_training import Trainer
 from maml.methods import _pretraining
 from maml.methods.pretrained import unadapted_objective
-from maml.runs import seen
+from maml.runs import memory, seen
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
 from maml.runs.problems import problem_of, training_episodes
@@ -314,6 +314,9 @@ def _resolve(datasource, options=None, **given):
 def _learner(settings, options):
     """The SupervisedLearner with its data, which are enough for the test that is asked for."""
     task, protocol = settings.task, protocol_of(settings, options)
+    if options.get("train"):
+        memory.check(memory.of_training(settings, problem_of(settings)))
+    memory.check(memory.of_test(settings, protocol))
     tasks = sources.load(
         task.datasource,
         task.num_classes,
