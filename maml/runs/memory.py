@@ -38,7 +38,8 @@ def in_words(size: float) -> str:
     """'23 GiB'."""
     power = max(i for i in range(9) if i == 0 or size >= 1024**i)
     number = size / 1024**power
-    return f"{number:{',.0f' if number >= 100 else '.3g'}} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB', 'ZiB', 'YiB')[power]}"
+    unit = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")[power]
+    return f"{number:,.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
 
 
 def of_convolutions(settings) -> dict[str, float]:
