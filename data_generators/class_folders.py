@@ -110,12 +110,12 @@ def _first_image_below(folder):
 
 
 def check_distinct(listings):
-    """Raises UserError where two classes of {where it is from: listing} share a name, at most in another case."""
+    """Raises UserError where two classes of {where it is from: listing} share a name. A and a are two."""
     seen = {}
     for where, listing in listings.items():
         for name in listing:
             this = f"{where}/{name}"
-            other = seen.setdefault(name.casefold(), this)
+            other = seen.setdefault(name, this)
             if other is not this:
                 raise UserError(f"{other} and {this} are one class by their name; expected every class once")
 

@@ -50,6 +50,8 @@ def train_and_test(asked):
     kind, settings, folder, protocol, options, imported = plan(asked)
     before_tensorflow.hold_to(settings.to_dict()["jit"], asked.arguments)
     run = make_run(kind, settings, folder, options, asked["log"])
+    if asked["train"]:
+        run.check_kept(protocol.checkpoint, asked["resume"])
     if asked["train"] and not run.train(asked["resume"]):
         print(f"stopped and saved at iteration {run.iteration:,}; the same command goes on from there")
         return 128 + run.stopped_by

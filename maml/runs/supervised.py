@@ -305,6 +305,8 @@ def _resolve(datasource, options=None, **given):
     if data_path and not sources.SOURCES[datasource].reads_files:
         known = ", ".join(name for name, source in sources.SOURCES.items() if source.reads_files)
         raise UserError(f"data_path given, but {datasource} reads no files; expected one of {known}")
+    if options.get("cache_dir") and not sources.SOURCES[datasource].has_images:
+        raise UserError(f"cache_dir given, but {datasource} has no images to keep; expected a data source of images")
     if options.get("checkpoint") and options.get("train"):
         raise UserError("checkpoint given, which is for testing; expected --train=False with it")
     dataset = sources.dataset_name(datasource, data_path)

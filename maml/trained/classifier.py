@@ -244,6 +244,8 @@ def classify_folder(
     export: where to write the adapted classifier as a SavedModel, if anywhere.
     Others as in `adapt` and `predict`. UserError for a folder laid out otherwise, and for images that can't be read.
     """
+    if export is not None:
+        storage.check_new(export)
     given = inputs.read_folder(folder, fixed_num_classes(classifier.settings))
     adapted = classifier.adapt(given.labelled, given.labels, num_steps)
     _, probabilities = adapted.predict(given.unlabelled, transductive)
