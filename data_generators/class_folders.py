@@ -5,10 +5,12 @@ order of their names, or members of a zip.
 """
 
 import collections
+import dataclasses
 import functools
 import os
 import pathlib
 import sys
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +139,7 @@ def prepare(name, splits, shape, cache_dir, upright=False):
         return ImageClasses(images, offsets, tuple(names))
 
     key = VERSION, shape, upright, names, offsets.tolist(), _fingerprint(sources)
-    classes = cached(name, key, cache_dir, build)
+    classes = dataclasses.replace(cached(name, key, cache_dir, build), file_sizes=_file_sizes(files))
     return {split: classes.select(list(splits[split])) for split in SPLITS}
 
 
@@ -147,6 +149,19 @@ def _fingerprint(sources):
     stats = {archive: _stat(archive) for archive in archives}
     members = [source.member if isinstance(source, ZipMember) else (source.name, *_stat(source)) for source in sources]
     return sorted((str(archive.resolve()), *stat) for archive, stat in stats.items()), members
+
+
+def _file_sizes(files):
+    """Bytes of the files of each class."""
+    archives = {source.archive for of_class in files for source in of_class if isinstance(source, ZipMember)}
+    packed = {}
+    for archive in archives:
+        with zipfile.ZipFile(archive) as opened:
+            packed |= {ZipMember(archive, info.filename): info.file_size for info in opened.infolist()}
+    return tuple(
+        sum(packed[source] if isinstance(source, ZipMember) else source.stat().st_size for source in of_class)
+        for of_class in files
+    )
 
 
 def _stat(file):

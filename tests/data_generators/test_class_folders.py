@@ -125,6 +125,13 @@ def test_each_class_of_each_split_holds_its_images_in_order(splits, tmp_path):
     assert (got["val"].images.tolist(), got["test"].images.tolist()) == ([[[[2]] * 4] * 4], [[[[3]] * 4] * 4])
 
 
+def test_each_class_knows_the_bytes_of_its_files(splits, tmp_path):
+    got = prepare("x", splits, (4, 4, 1), tmp_path / "cache")
+    sizes = {name: sum(f.stat().st_size for f in (tmp_path / "data" / name).iterdir()) for name in "abcd"}
+    for classes in got.values():
+        assert classes.file_sizes == tuple(sizes[name] for name in classes.names)
+
+
 def test_the_splits_are_views_of_one_memory_map(splits, tmp_path):
     got = prepare("x", splits, (4, 4, 1), tmp_path / "cache")
     (file,) = (tmp_path / "cache").glob("x-*.npy")
