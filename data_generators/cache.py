@@ -4,14 +4,13 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
 import shutil
 import sys
 import zlib
 
 import numpy as np
 
-from data_generators import locks, untrusted
+from data_generators import locks, places, untrusted
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses
 
@@ -30,7 +29,12 @@ def cached(name, key, cache_dir, build):
     A damaged or mismatched pair is made again, and a folder that can't be written is done without (the images are then
     in memory); both are said on stderr. Raises only what `build` raises.
     """
-    folder = pathlib.Path(cache_dir or os.environ.get("MAML_CACHE") or "~/.cache/maml").expanduser()
+    place = cache_dir or os.environ.get("MAML_CACHE") or "~/.cache/maml"
+    try:
+        folder = places.expanded(place)
+    except UserError as error:
+        _go_without(place, error)
+        return build(_in_memory)
     stem = f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}"
     pixels, about = folder / f"{stem}.npy", folder / f"{stem}.json"
     try:

@@ -5,10 +5,12 @@ order of their names, or members of a zip.
 """
 
 import collections
+import dataclasses
 import functools
 import os
 import pathlib
 import sys
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -110,12 +112,12 @@ def _first_image_below(folder):
 
 
 def check_distinct(listings):
-    """Raises UserError where two classes of {where it is from: listing} share a name, at most in another case."""
+    """Raises UserError where two classes of {where it is from: listing} share a name. A and a are two."""
     seen = {}
     for where, listing in listings.items():
         for name in listing:
             this = f"{where}/{name}"
-            other = seen.setdefault(name.casefold(), this)
+            other = seen.setdefault(name, this)
             if other is not this:
                 raise UserError(f"{other} and {this} are one class by their name; expected every class once")
 
@@ -137,7 +139,7 @@ def prepare(name, splits, shape, cache_dir, upright=False):
         return ImageClasses(images, offsets, tuple(names))
 
     key = VERSION, shape, upright, names, offsets.tolist(), _fingerprint(sources)
-    classes = cached(name, key, cache_dir, build)
+    classes = dataclasses.replace(cached(name, key, cache_dir, build), file_sizes=_file_sizes(files))
     return {split: classes.select(list(splits[split])) for split in SPLITS}
 
 
@@ -147,6 +149,19 @@ def _fingerprint(sources):
     stats = {archive: _stat(archive) for archive in archives}
     members = [source.member if isinstance(source, ZipMember) else (source.name, *_stat(source)) for source in sources]
     return sorted((str(archive.resolve()), *stat) for archive, stat in stats.items()), members
+
+
+def _file_sizes(files):
+    """Bytes of the files of each class."""
+    archives = {source.archive for of_class in files for source in of_class if isinstance(source, ZipMember)}
+    packed = {}
+    for archive in archives:
+        with zipfile.ZipFile(archive) as opened:
+            packed |= {ZipMember(archive, info.filename): info.file_size for info in opened.infolist()}
+    return tuple(
+        sum(packed[source] if isinstance(source, ZipMember) else source.stat().st_size for source in of_class)
+        for of_class in files
+    )
 
 
 def _stat(file):

@@ -20,11 +20,13 @@ class ImageClasses:
     images: uint8, or float from 0 to 1, [T, H, W, C] (an array or a memory map)
     offsets: int64 [classes + 1], class c holds images[offsets[c]:offsets[c + 1]]
     names: the name of each class
+    file_sizes: bytes of the files of each class together; None where they came from elsewhere
     """
 
     images: np.ndarray
     offsets: np.ndarray
     names: tuple[str, ...]
+    file_sizes: tuple[int, ...] | None = None
 
     def select(self, names):
         """The classes called `names`, in that order: views where they are neighbours here, else copies.
@@ -32,12 +34,13 @@ class ImageClasses:
         Raises KeyError for a name that is not there.
         """
         number = {name: c for c, name in enumerate(self.names)}
+        sizes = None if self.file_sizes is None else tuple(self.file_sizes[number[name]] for name in names)
         first, end = number[names[0]], number[names[0]] + len(names)
         if self.names[first:end] == tuple(names):
             offsets = self.offsets[first : end + 1]
-            return ImageClasses(self.images[offsets[0] : offsets[-1]], offsets - offsets[0], tuple(names))
+            return ImageClasses(self.images[offsets[0] : offsets[-1]], offsets - offsets[0], tuple(names), sizes)
         chosen = [self.images[self.offsets[number[n]] : self.offsets[number[n] + 1]] for n in names]
-        return stack_classes(chosen, names)
+        return dataclasses.replace(stack_classes(chosen, names), file_sizes=sizes)
 
 
 def stack_classes(images, names):
@@ -73,8 +76,13 @@ class ImageTasks:
         self._sizes = {split: np.diff(classes.offsets) for split, classes in splits.items()}
 
     def contents(self):
-        """{split: {class: how many images}}."""
-        return {split: dict(zip(self.splits[split].names, sizes.tolist())) for split, sizes in self._sizes.items()}
+        """{split: {class: how many images, or where that is known [how many, bytes of their files]}}."""
+        found = {}
+        for split, sizes in self._sizes.items():
+            counts, of_files = sizes.tolist(), self.splits[split].file_sizes
+            known = counts if of_files is None else map(list, zip(counts, of_files))
+            found[split] = dict(zip(self.splits[split].names, known))
+        return found
 
     def num_classes_of(self, split):
         """How many classes `split` has. Raises UserError if there is no such split."""

@@ -1,11 +1,11 @@
 """Anyone's own images: a folder of class folders, of any common format and size."""
 
 import math
-import pathlib
 import random
 import re
 import unicodedata
 
+from data_generators import places
 from data_generators.class_folders import check_distinct, list_classes, list_folder, prepare
 from data_generators.errors import UserError
 from data_generators.streams import SPLITS
@@ -28,7 +28,7 @@ def load(data_path, cache_dir=None, image_size=84, channels=3, split=(0.64, 0.16
         raise UserError(f"image_size is {image_size}, channels {channels}; expected at least 1 pixel, 1 or 3 channels")
     if len(split) != 3 or not all(part > 0 for part in split) or not math.isclose(sum(split), 1, abs_tol=1e-6):
         raise UserError(f"split is {', '.join(map(str, split))}; expected three positive fractions that sum to 1")
-    folder = pathlib.Path(data_path).expanduser()
+    folder = places.expanded(data_path)
     if not folder.is_dir():
         raise UserError(f"--data_path {folder} is {'a file' if folder.exists() else 'not there'}; {EXPECTED}")
     # A split is told from a class of that name (a train, say) by holding folders.
@@ -42,7 +42,7 @@ def dataset_name(data_path):
 
     Letters of all alphabets, in Unicode's composed form, whichever form the file system has.
     """
-    name = unicodedata.normalize("NFC", pathlib.Path(data_path).expanduser().resolve().name)
+    name = unicodedata.normalize("NFC", places.expanded(data_path).resolve().name)
     return PREFIX + (re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "images")
 
 

@@ -25,7 +25,7 @@ from data_generators.errors import UserError
 from data_generators.image_classes import stack_classes
 from data_generators.image_files import FORMATS, UNREADABLE, members
 
-SPLIT = json.loads(pathlib.Path(__file__).with_name("omniglot_split.json").read_text())
+SPLIT = json.loads(pathlib.Path(__file__).with_name("omniglot_split.json").read_text(encoding="utf-8"))
 CHARACTERS = sorted(sum(SPLIT.values(), []))
 ALPHABETS = sorted({character.split("/")[0] for character in CHARACTERS})
 

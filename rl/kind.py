@@ -4,10 +4,12 @@ What simulates needs MuJoCo and says so where it is missing. It is imported when
 line, figures and reports of Pythons without MuJoCo 4 work.
 """
 
+from maml.runs import memory as machine
 from maml.runs.kind import Kind, checkpoint_of
 from rl import memory, protocol, settings
 from rl.tasks import DATASOURCES
 
+NUMBERS_A_STEP = 5  # of observation, action and reward, at least
 TITLE = "reinforcement learning"
 
 
@@ -37,6 +39,9 @@ def _learner(settings, options):
 
     if options.get("render"):
         frames.check_renderer(settings.datasource)
+    if options.get("train"):
+        numbers = settings.num_tasks * settings.rollouts * settings.horizon
+        machine.check({"a batch of episodes": NUMBERS_A_STEP * machine.FLOAT * numbers})
     memory.keep_freed_memory()
     return PolicyLearner(settings)
 

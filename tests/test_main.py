@@ -1,5 +1,6 @@
 """The command line: the authors' commands, the way from training to the headline, and one clear line for bad input."""
 
+import io
 import os
 import shutil
 import signal
@@ -15,12 +16,14 @@ from commands import call, plan, refused
 from PIL import Image
 
 from data_generators import omniglot, sources
+from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
 from maml import networks
 from maml.cli import plans
 from maml.runs import files, supervised
 from maml.runs.checkpoints import Best, Latest
+from maml.trained.classifier import classify_folder
 
 ROOT = Path(__file__).parents[1]
 INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}
@@ -467,6 +470,14 @@ def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, 
         ("--report --datasource=omniglot", "datasource given, which --report has no use for"),
         ("--help --datasource=mnist", "datasource is 'mnist', expected one of "),
         ("--benchmark --datasource=glyphs", "ant_vel, ant_dir, got --datasource=glyphs"),
+        ("--report --benchmark", "--report and --benchmark given, expected one of them"),
+        ("--report --adapt=photos --run=a", "--report and --adapt given, expected one of them"),
+        ("--reproduce=list --methods", "given, expected one of them"),
+        ("--cache_dir=cache", "cache_dir given, but sinusoid has no images to keep"),
+        ("--train=False --checkpoint=", "--checkpoint= has nothing behind it, expected a value"),
+        ("--adapt=photos --run=a --export=", "--export= has nothing behind it, expected a value"),
+        ("--adapt= --run=a", "--adapt= has nothing behind it, expected a value"),
+        ("--test_iter=1", "test_iter is 1, which the training leaves no checkpoint of; expected one of 69820, 69840"),
         ("--train=False", "no run in logs/sinusoid_10shot/seed_1: nothing to test"),
         ("--report", "no tested run in results, expected <experiment>/seed_<seed>/summary.json in it"),
         (
@@ -478,6 +489,34 @@ def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, 
 def test_bad_input_gets_one_line(command, message, capsys):
     assert message in refused(capsys, command)
     assert os.listdir() == []
+
+
+def test_an_iteration_that_is_left_by_the_training_may_be_tested(logdir):
+    assert call(f"{SINE} --logdir={logdir} --test_iter=20") == 0
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_where_the_terminal_has_no_greek_a_letter_is_replaced(monkeypatch, encoding):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert call("--helpfull") == 0
+    out.flush()
+    assert b"--update_lr: ?: step size of the inner loop" in out.buffer.getvalue()
+
+
+def test_a_run_of_reinforcement_learning_is_no_classifier(capsys, tmp_path):
+    (tmp_path / "run").mkdir()
+    files.write_json(tmp_path / "run" / "config.json", {"datasource": "cheetah_vel"})
+    assert "run is a run of cheetah_vel, which has no images and no classes, expected" in refused(
+        capsys, "--adapt=photos --run=run"
+    )
+
+
+def test_where_to_export_is_judged_first(monkeypatch, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "file").write_text("")
+    with pytest.raises(UserError, match="model is there already, expected a new folder"):
+        classify_folder(None, "photos", export="model")
 
 
 def test_a_data_path_that_is_empty(capsys, tmp_path):

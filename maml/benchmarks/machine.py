@@ -1,14 +1,19 @@
 """What the machine can do, and how calls are timed."""
 
+import math
 import pathlib
 import re
-import resource
 import statistics
 import sys
 import time
 
 import numpy as np
 import tensorflow as tf
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 ROUNDS = 5
 SECONDS = 2.0  # of each measurement in a round
@@ -45,8 +50,13 @@ def alternate(contenders):
 
 
 def peak_memory():
-    """MiB that this process has held at most. Not ru_maxrss, where Linux counts the parent that started it."""
+    """MiB that this process has held at most, NaN where the system doesn't say.
+
+    Not ru_maxrss, where Linux counts the parent that started it.
+    """
     status = pathlib.Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
+    if resource is None:
+        return math.nan
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

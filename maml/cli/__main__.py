@@ -17,6 +17,9 @@ def main(arguments=None):
     arguments: the words behind the program's name; None: those of this process.
     """
     logging.set_verbosity(logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # β on a terminal that has no β
     try:
         with _leaving_on_signals():
             asked = flags.parse(sys.argv[1:] if arguments is None else arguments)

@@ -29,6 +29,7 @@ from maml.trained.loading import load_authors, load_run
 from rl import page as reinforcement_page
 from rl import plots as reinforcement_plots
 
+HELP = {"help", "helpfull"}  # whatever stands beside it
 DRAW = {kinds.SUPERVISED.name: plots.draw, kinds.REINFORCEMENT.name: reinforcement_plots.draw}
 FILM, ROLLOUTS = "rl.film.render", "rl.benchmark"  # imported on request: they need MuJoCo
 
@@ -37,10 +38,10 @@ def command(asked):
     """The function that does what was asked for."""
     if not asked.arguments:
         return welcome
-    for name, function in INSTEAD_OF_A_RUN.items():
-        if asked[name]:
-            return function
-    return adapt if asked["adapt"] is not None else train_and_test
+    wanted = [name for name in (*INSTEAD_OF_A_RUN, "adapt") if asked[name]]
+    if len(wanted) > 1 and not HELP & set(wanted):
+        raise UserError(f"{' and '.join(f'--{name}' for name in wanted)} given, expected one of them")
+    return {**INSTEAD_OF_A_RUN, "adapt": adapt}[wanted[0]] if wanted else train_and_test
 
 
 # A run
@@ -51,6 +52,8 @@ def train_and_test(asked):
     kind, settings, folder, protocol, options, imported = plan(asked)
     before_tensorflow.hold_to(settings.to_dict()["jit"], asked.arguments)
     run = make_run(kind, settings, folder, options, asked["log"])
+    if asked["train"]:
+        run.check_kept(protocol.checkpoint, asked["resume"])
     if asked["train"] and not run.train(asked["resume"]):
         print(f"stopped and saved at iteration {run.iteration:,}; the same command goes on from there")
         return 128 + run.stopped_by

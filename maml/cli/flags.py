@@ -72,6 +72,8 @@ def parse(arguments) -> CommandLine:
     if unnamed:
         raise UserError(f"unexpected {' '.join(unnamed)!r}, expected only flags, --name=value (--help lists the flags)")
     given = frozenset(name for name in known() if values[name].present)
+    if empty := [name for name in known() if name in given and values[name].value == ""]:
+        raise UserError(f"--{empty[0]}= has nothing behind it, expected a value, or the command without it")
     return CommandLine(tuple(arguments), {name: values[name].value for name in known()}, given)
 
 

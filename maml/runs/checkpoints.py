@@ -151,7 +151,12 @@ class Checkpoints:
 
 def _sync(path):
     """Asks the operating system to have it on disk before we go on."""
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs what may be written to
+    except PermissionError:
+        if path.is_dir():  # Windows opens none, and needs no sync of them
+            return
+        raise
     try:
         os.fsync(descriptor)
     finally:

@@ -7,6 +7,7 @@ from data_generators.sources import SOURCES
 from maml import losses, networks
 from maml.method import Problem
 from maml.methods.card import Episodes, tasks_as_tested
+from maml.runs import memory
 
 SINUSOID_HIDDEN = (40, 40)  # [P] 5.1
 OMNIGLOT_HIDDEN = (256, 128, 64, 64)  # [P] 5.2, A.1
@@ -24,7 +25,9 @@ def problem_of(settings, input_shape: tuple | None = None) -> Problem:
     """The Problem: the paper's network for the data source, with its loss.
 
     input_shape: None for what the settings say it is.
+    UserError for a network that no machine can hold.
     """
+    memory.check(memory.of_convolutions(settings))  # before a method builds them
     task = settings.task
     input_shape = tuple(input_shape or input_shape_of(settings))
     conv = task.classification and settings.network.conv

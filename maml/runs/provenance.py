@@ -32,8 +32,9 @@ def _git(*arguments):
 
 
 def _commit():
-    """'unknown' outside git; '+changes' if tracked files differ, results aside: running changes those."""
-    commit = _git("rev-parse", "--verify", "HEAD")
+    """'unknown' where git doesn't track this code; '+changes' if files differ, results aside: running changes those."""
+    ours = _git("ls-files", "--error-unmatch", "--", __file__) is not None  # and no other project's, which it lies in
+    commit = _git("rev-parse", "--verify", "HEAD") if ours else None
     if commit is None:
         return "unknown"
     return commit + ("+changes" if _git("status", "--porcelain", "-uno", "--", ".", ":(exclude)results") else "")

@@ -14,7 +14,7 @@ import tqdm
 from data_generators import locks
 from data_generators.errors import UserError
 from maml.runs import files
-from maml.runs.checkpoints import Best, Checkpoints, Latest, State
+from maml.runs.checkpoints import KEEP, Best, Checkpoints, Latest, State
 from maml.runs.kind import Kind, Learner
 
 # Ctrl-C; what schedulers and `docker stop` send; a terminal that is closed, where the system has that.
@@ -73,6 +73,18 @@ class Run:
         with locks.held(lock, str(self.folder)):
             self._begin(resume)
             return self._train()
+
+    def check_kept(self, checkpoint: Best | Latest | int, resume: bool = True) -> None:
+        """UserError for an iteration that the training will leave no checkpoint of."""
+        total, every = self.settings.total_iterations, self.learner.checkpoint_every
+        there = self.checkpoints.iterations() if resume else []
+        kept = sorted({total, *range(every, total, every), *there})[-KEEP:]
+        done = there and max(there) == total
+        if isinstance(checkpoint, int) and checkpoint not in (there if done else kept):
+            expected = f"one of {', '.join(map(str, there if done else kept))}, or --test_iter beside --train=False"
+            raise UserError(
+                f"test_iter is {checkpoint}, which the training leaves no checkpoint of; expected {expected}"
+            )
 
     def _train(self):
         learner, total = self.learner, self.settings.total_iterations

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_generators.errors import UserError
 from maml.runs import files
 
-CLASSES = "classes.json"  # in the run folder: {split: {class: how many images}} of the training
+CLASSES = "classes.json"  # in the run folder: `contents` of the training's data
 
 
 def record(folder: Path, tasks) -> None:
@@ -28,19 +28,39 @@ def check_same(folder: Path, tasks, split: str | None = None) -> None:
         return
     there, here = _recorded(path), tasks.contents()
     for name in here if split is None else (split,):
-        if here[name] != there.get(name):
-            pairs = set(there.get(name, {}).items()) ^ set(here[name].items())
+        before, now = there.get(name, {}), here[name]
+        different = [label for label in {**before, **now} if not _same(before.get(label), now.get(label))]
+        if different:
             instead = ", another --logdir, or --resume=False to train anew" if split is None else ""
             raise UserError(
-                f"{folder} was trained on other data: the {name} split differs by {min(pairs)[0]!r}; "
-                f"expected the same classes of as many images{instead}"
+                f"{folder} was trained on other data: the {name} split differs by {min(different)!r}; "
+                f"expected the same classes of as many images of the same size{instead}"
             )
 
 
 def _recorded(path):
-    """{split: {class: how many images}} of the file. UserError for one that says something else."""
+    """{split: {class: how many images, or [how many, bytes]}} of the file. UserError for one that doesn't say that."""
     record = files.read_json(path)
     for split, classes in record.items():
-        if not (isinstance(classes, dict) and all(type(count) is int for count in classes.values())):
+        if not (isinstance(classes, dict) and all(map(_is_content, classes.values()))):
             raise UserError(f"{path}: damaged, {split} is {reprlib.repr(classes)}, expected {{class: how many images}}")
     return record
+
+
+def _is_content(value):
+    """Whether this says how many images a class has, alone, as in old folders, or with the bytes of their files."""
+    numbers = value if isinstance(value, list) and len(value) == 2 else [value]
+    return all(type(number) is int for number in numbers)
+
+
+def _same(before, now):
+    """Whether two contents of a class are the same, as far as both say it."""
+    if before is None or now is None:
+        return False
+    if isinstance(before, list) and isinstance(now, list):
+        return before == now
+    return _count(before) == _count(now)
+
+
+def _count(content):
+    return content[0] if isinstance(content, list) else content

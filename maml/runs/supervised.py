@@ -14,7 +14,7 @@ from maml import methods, optimizers
 from maml.meta_training import Trainer
 from maml.methods import _pretraining
 from maml.methods.pretrained import unadapted_objective
-from maml.runs import seen
+from maml.runs import memory, seen
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
 from maml.runs.problems import problem_of, training_episodes
@@ -307,6 +307,8 @@ def _resolve(datasource, options=None, **given):
     if data_path and not sources.SOURCES[datasource].reads_files:
         known = ", ".join(name for name, source in sources.SOURCES.items() if source.reads_files)
         raise UserError(f"data_path given, but {datasource} reads no files; expected one of {known}")
+    if options.get("cache_dir") and not sources.SOURCES[datasource].has_images:
+        raise UserError(f"cache_dir given, but {datasource} has no images to keep; expected a data source of images")
     if options.get("checkpoint") and options.get("train"):
         raise UserError("checkpoint given, which is for testing; expected --train=False with it")
     dataset = sources.dataset_name(datasource, data_path)
@@ -316,6 +318,9 @@ def _resolve(datasource, options=None, **given):
 def _learner(settings, options):
     """The SupervisedLearner with its data, which are enough for the test that is asked for."""
     task, protocol = settings.task, protocol_of(settings, options)
+    if options.get("train"):
+        memory.check(memory.of_training(settings, problem_of(settings)))
+    memory.check(memory.of_test(settings, protocol))
     tasks = sources.load(
         task.datasource,
         task.num_classes,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from data_generators.errors import UserError
 from maml.method import Method
@@ -21,6 +22,7 @@ from maml.runs.problems import input_shape_of, problem_of
 from maml.runs.settings import Settings
 from maml.trained import inputs, storage
 
+BAR_AFTER = 3  # seconds of inner steps after which a terminal gets a progress bar
 AT_A_TIME = 100  # images predicted together where they don't see one another, so that memory stays bounded
 
 
@@ -140,7 +142,8 @@ class Classifier:
 def _learn(method, theta, support_x, support_y, num_steps, inner_lr):
     """The state after `num_steps` inner steps on one support set. UserError where they diverge."""
     state = method.start(theta, support_x, support_y)
-    for _ in range(num_steps):
+    bar = tqdm.tqdm(range(num_steps), "inner steps", leave=False, disable=None, delay=BAR_AFTER, unit="step")
+    for _ in bar:
         state = method.step(state, support_x, support_y, inner_lr)
     state = tf.nest.map_structure(tf.convert_to_tensor, state)
     if not all(np.isfinite(tensor).all() for tensor in tf.nest.flatten(state)):
@@ -242,6 +245,8 @@ def classify_folder(
     export: where to write the adapted classifier as a SavedModel, if anywhere.
     Others as in `adapt` and `predict`. UserError for a folder laid out otherwise, and for images that can't be read.
     """
+    if export is not None:
+        storage.check_new(export)
     given = inputs.read_folder(folder, fixed_num_classes(classifier.settings))
     adapted = classifier.adapt(given.labelled, given.labels, num_steps)
     _, probabilities = adapted.predict(given.unlabelled, transductive)

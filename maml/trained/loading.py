@@ -31,7 +31,7 @@ def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> Class
         raise UserError(f"no run in {folder}, expected a run folder: one with config.json and checkpoints/ in it")
     record = files.read_json(folder / "config.json")
     if "datasource" in record:  # reinforcement learning has other settings, too
-        _check_images(record["datasource"])
+        _check_images(record["datasource"], f"{folder} is a run of {record['datasource']}, which")
     settings = Settings.from_dict(record, folder / "config.json")
     run = Run(SupervisedLearner(settings), folder, log=False)
     run.restore(chosen(checkpoint))
@@ -97,10 +97,10 @@ def _state(stored):
     return tf.nest.pack_sequence_as(specs, [tf.constant(found[place]) for place in expected])
 
 
-def _check_images(datasource):
-    """UserError unless this is a data source of images."""
-    if datasource not in SOURCES or not SOURCES[datasource].has_images:
-        raise UserError(f"{datasource} has no images and no classes, expected a classifier: a run on images")
+def _check_images(datasource, what=None):
+    """UserError unless this is a data source of images. what: the subject of the sentence, for people."""
+    if not isinstance(datasource, str) or datasource not in SOURCES or not SOURCES[datasource].has_images:
+        raise UserError(f"{what or datasource} has no images and no classes, expected a classifier: a run on images")
 
 
 def _chosen_inner_lr(folder, settings):

@@ -97,9 +97,7 @@ def export(
         its place, so that all results have a row an image.
     UserError if the folder isn't empty or can't be written.
     """
-    folder = Path(os.path.abspath(folder))
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is there already, expected a new folder, or an empty one, to export to")
+    folder = check_new(folder)
     module, names = tf.Module(), tf.constant([str(name) for name in class_names])
     variables = tf.nest.map_structure(tf.Variable, state)
     module.state = tf.nest.flatten(variables)
@@ -122,6 +120,14 @@ def export(
     signatures = {name: signature(prediction, with_names) for name, prediction in predictions.items()}
     signatures |= {f"{name}_rows": signature(prediction, with_likeliest) for name, prediction in predictions.items()}
     _save_model(module, signatures, folder)
+
+
+def check_new(folder: str | os.PathLike) -> Path:
+    """The absolute path of a folder that is new or empty. UserError for another."""
+    folder = Path(os.path.abspath(folder))
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder} is there already, expected a new folder, or an empty one, to export to")
+    return folder
 
 
 def _save_model(module, signatures, folder):

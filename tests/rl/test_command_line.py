@@ -126,6 +126,8 @@ def test_the_published_protocol_is_the_default():
 @pytest.mark.parametrize(
     "flags, message",
     [
+        ("--datasource=point --horizon=1000000000", "a batch of episodes alone would take 7.28 TiB of memory or more"),
+        ("--datasource=point --meta_batch_size=100000000000", "a batch of episodes alone would take"),
         ("--datasource=humanoid", "datasource is 'humanoid', expected one of "),
         ("--datasource=point --baseline=best", "baseline is 'best', expected one of pretrained, random, oracle, or"),
         ("--datasource=cheetah_vel --horizon=0", "horizon is 0, expected at least 1"),

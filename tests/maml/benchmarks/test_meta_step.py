@@ -1,5 +1,7 @@
 """What the benchmark measures: every method's update, and MAML's in three forms that compute the same."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,9 @@ def test_calls_are_counted_and_compared(monkeypatch):
     monkeypatch.setattr(machine, "MATRIX", 4)
     rates, flops = machine.alternate({"nothing": lambda: 0.0})
     assert rates["nothing"] > 0 and flops > 0
+
+
+def test_peak_memory_where_the_system_does_not_say(monkeypatch):
+    monkeypatch.setattr(machine, "resource", None)
+    monkeypatch.setattr(machine.pathlib.Path, "exists", lambda _: False)
+    assert math.isnan(machine.peak_memory())

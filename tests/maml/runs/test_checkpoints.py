@@ -192,3 +192,22 @@ def test_what_was_never_finished_is_in_nobodys_way(tmp_path):
     saved(tmp_path, [1])
     assert sorted(os.listdir(tmp_path)) == ["iteration_00000001"]
     assert read_latest(tmp_path) == (1, 1.0)
+
+
+def test_where_folders_cannot_be_opened_and_only_what_may_be_written_is_synced(tmp_path, monkeypatch):
+    """As on Windows."""
+    opened, fsync = os.open, os.fsync
+
+    def open_file(path, flags, *more, **named):
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, flags, *more, **named)
+
+    def sync_writable(descriptor):
+        os.write(descriptor, b"")  # fails where it may only be read
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.setattr(os, "fsync", sync_writable)
+    saved(tmp_path, [1, 2])
+    assert read_latest(tmp_path) == (2, 2.0)

@@ -18,8 +18,8 @@ def test_commit_says_when_the_code_was_changed(tmp_path, monkeypatch):
             capture_output=True,
         )
 
-    for name in ("maml/code.py", "results/summary.json"):
-        (tmp_path / name).parent.mkdir()
+    for name in ("maml/code.py", "maml/runs/provenance.py", "results/summary.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "maml" / "runs" / "provenance.py"))
     git("init")
@@ -31,6 +31,18 @@ def test_commit_says_when_the_code_was_changed(tmp_path, monkeypatch):
     assert len(clean) == 40
     (tmp_path / "maml/code.py").write_text("2")
     assert provenance.provenance()["commit"] == f"{clean}+changes"
+
+
+def test_the_commit_of_a_project_that_it_is_installed_in_is_not_its_own(tmp_path, monkeypatch):
+    """In a virtual environment, in the folder of somebody's own repository."""
+    installed = tmp_path / "venv" / "site-packages" / "maml" / "runs" / "provenance.py"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("")
+    (tmp_path / "theirs.py").write_text("")
+    monkeypatch.setattr(provenance, "__file__", str(installed))
+    for command in (["init"], ["add", "theirs.py"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "a"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    assert provenance.provenance()["commit"] == "unknown"
 
 
 def test_provenance_names_versions_and_cores():

@@ -37,12 +37,26 @@ def test_other_classes_or_images_are_named(folder, train):
         seen.check_same(folder, Contents(train=train))
 
 
+def test_as_many_images_of_other_sizes_are_other_data(tmp_path):
+    seen.record(tmp_path, Contents(test={"d": [4, 1000]}))
+    seen.check_same(tmp_path, Contents(test={"d": [4, 1000]}), "test")
+    with pytest.raises(UserError, match="the test split differs by 'd'"):
+        seen.check_same(tmp_path, Contents(test={"d": [4, 1001]}), "test")
+
+
+@pytest.mark.parametrize("recorded, here", [(4, [4, 1000]), ([4, 1000], 4)])
+def test_where_the_sizes_are_not_known_the_numbers_decide(tmp_path, recorded, here):
+    """As in run folders of before they were recorded."""
+    seen.record(tmp_path, Contents(test={"d": recorded}))
+    seen.check_same(tmp_path, Contents(test={"d": here}), "test")
+    with pytest.raises(UserError, match="the test split differs by 'd'"):
+        seen.check_same(tmp_path, Contents(test={"d": 5}), "test")
+
+
 @pytest.mark.parametrize("test, name", [({"b": 4, "d": 4}, "b"), ({"d": 5}, "d"), ({"e": 4}, "d")])
 def test_another_test_split_is_named(folder, test, name):
     """A class that was trained on; more images; another folder of the same name."""
-    said = (
-        f"was trained on other data: the test split differs by '{name}'; expected the same classes of as many images$"
-    )
+    said = f"the test split differs by '{name}'; expected the same classes of as many images of the same size$"
     with pytest.raises(UserError, match=said):
         seen.check_same(folder, Contents(test=test), "test")
 
