@@ -60,6 +60,7 @@ def train_and_test(asked):
     label = authors.import_into(run, imported) if imported else None
     summary = testing.test(run, protocol, command_line(asked), label)
     DRAW[kind.name](folder)
+    run.show_figures()
     if asked["render"]:
         print("filmed:", *importlib.import_module(FILM).film(folder, run.learner.meta, protocol))
     print(f"everything about this run is in {folder}")

@@ -8,13 +8,13 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import tensorflow as tf
 import tqdm
 
 from data_generators import locks
 from data_generators.errors import UserError
 from maml.runs import files
 from maml.runs.checkpoints import KEEP, Best, Checkpoints, Latest, State
+from maml.runs.events import Events
 from maml.runs.kind import Kind, Learner
 
 # Ctrl-C; what schedulers and `docker stop` send; a terminal that is closed, where the system has that.
@@ -41,8 +41,7 @@ class Run:
         self.folder = Path(folder)
         self.state = State(learner.state)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.state, self.settings.to_dict())
-        self._log = log
-        self._writer = None
+        self._events = Events(self.folder / "tensorboard", self.settings.to_dict()) if log else None
         self._columns = ()
         self._trained = None  # iterations of a training whose checkpoints aren't here
         self.stopped_by = None  # the signal that ended the training before its time
@@ -187,12 +186,8 @@ class Run:
             if path.exists():
                 files.add_columns(path, new)
         files.append_row(path, self._columns, {"iteration": self.iteration, **row})
-        if self._log:
-            self._writer = self._writer or tf.summary.create_file_writer(str(self.folder / "tensorboard"))
-            with self._writer.as_default(step=self.iteration):
-                for name, value in row.items():
-                    tf.summary.scalar(name, value)
-            self._writer.flush()
+        if self._events:
+            self._events.scalars(self.iteration, row)
 
     def _save(self):
         """A checkpoint of this iteration, once its rows of metrics.csv are on disk."""
@@ -202,6 +197,11 @@ class Run:
         self._since = now
         table = files.seal_table(self.folder / "metrics.csv")
         self.checkpoints.save(self.iteration, int(self.state.best_iteration), table)
+
+    def show_figures(self) -> None:
+        """Adds the figures in the folder to TensorBoard's events."""
+        if self._events:
+            self._events.pictures(self.iteration, sorted(self.folder.glob("*.png")))
 
     # Restoring
 
