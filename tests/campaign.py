@@ -162,12 +162,26 @@ def remove(rng, path):
 
 def odd_flags(rng):
     """One or two flags of any kind with odd values."""
-    names = sorted(set(flags.known()) - NEVER)
+    kind = kinds.SUPERVISED
     for _ in range(ODD_COMMANDS):
         shutil.rmtree("logs", ignore_errors=True)
-        source = rng.choice((*kinds.SUPERVISED.datasources, "point"))
-        odd = [f"--{name}={rng.choice(VALUES)}" for name in rng.sample(names, rng.choice((1, 2)))]
-        start([*SINE[1:], f"--datasource={source}", *odd], after=6.0)
+        source, method = rng.choice(("sinusoid", "glyphs")), rng.choice(kind.methods)
+        own = {*kinds.settings_of(kind, method), *(set(kind.test_flags) & set(flags.known())), "adapt", "run", "export"}
+        names = rng.sample(sorted(own - NEVER), rng.choice((1, 2)))
+        odd = [f"--{name}={rng.choice(_values(*flags.known()[name][:1]))}" for name in names]
+        start(["--nolog", "--logdir=logs", f"--datasource={source}", f"--method={method}", *odd], after=6.0)
+
+
+def _values(kind):
+    """Odd ones of that type."""
+    return [value for value in VALUES if _is_of(value, kind)] + ["x"]
+
+
+def _is_of(value, kind):
+    try:
+        return kind is str or (value in ("True", "0", "1") if kind is bool else kind(value) is not None)
+    except ValueError:
+        return False
 
 
 if __name__ == "__main__":
