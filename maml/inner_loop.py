@@ -14,12 +14,25 @@ A network is any `forward(weights, x)` and any `loss(outputs, targets)` whose te
 
 import tensorflow as tf
 
+from data_generators.errors import UserError
 from maml.losses import check_one_a_task
 
 
 def per_task(weights, num_tasks):
     """θ, copied for each task: {name: [...]} -> {name: [M, ...]}. Gradients flow back as the sum over tasks."""
+    check_flat(weights)
     return {name: tf.broadcast_to(w, [num_tasks, *w.shape]) for name, w in weights.items()}
+
+
+def check_flat(weights):
+    """UserError unless weights are {name: tensor}, one dict and no nest of them."""
+    if not isinstance(weights, dict):
+        raise UserError(f"weights are {type(weights).__name__}, expected a dict, {{name: tensor}}")
+    if odd := [name for name, w in weights.items() if isinstance(w, (dict, list, tuple)) or not hasattr(w, "shape")]:
+        kind = type(weights[odd[0]]).__name__
+        raise UserError(
+            f"{odd[0]!r} of the weights is {kind}, expected a tensor: one dict, {{name: tensor}}, no nest of them"
+        )
 
 
 def task_gradients(task_loss, weights, is_adapted=None):
@@ -51,6 +64,10 @@ def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=Non
     if first_order:
         gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
     rates = inner_lr if isinstance(inner_lr, dict) else dict.fromkeys(gradients, inner_lr)
+    if missing := [name for name in gradients if name not in rates]:
+        raise UserError(
+            f"inner_lr has no step size for {', '.join(missing)}, expected one for each weight that is adapted"
+        )
     stepped = {n: weights[n] - tf.convert_to_tensor(rates[n], g.dtype) * g for n, g in gradients.items()}
     return {**weights, **stepped}, losses
 
@@ -68,7 +85,7 @@ def single_task(function):
     """Turns f(a, b) written for one task, e.g. forward(weights, x) or loss(outputs, targets), into one for M tasks.
 
     The adapter maps f over the task axis with `tf.map_fn`: model-agnostic, and slower than a function written with the
-    task axis. Only the leading axis of `a` and `b` is taken off, whatever nest of tensors they are.
+    task axis. Only the leading axis of `a` and `b` is taken off, whatever nest of tensors they are, and what f returns.
 
     A loop's gradient is a tensor of zeros where nothing connects input and output. What no gradient of f reaches
     therefore goes in as a constant, so that it has no gradient here either and can be told (see `meta_gradient`).
@@ -86,7 +103,7 @@ def single_task(function):
 
 
 def _traced(function, specs):
-    """(TensorSpec of a function's output, for each of its flat inputs whether the output's gradient reaches it)."""
+    """(TensorSpecs of a function's outputs, a nest; for each of its flat inputs whether their gradient reaches it)."""
     reached = []
 
     @tf.function
@@ -95,9 +112,9 @@ def _traced(function, specs):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([t for t in inputs if t.dtype.is_floating])
             output = function(*arguments)
-        of_floats = output.dtype.is_floating
-        reached[:] = [g is not None for g in tape.gradient(output, inputs)] if of_floats else [False] * len(inputs)
+        floats = [t for t in tf.nest.flatten(output) if t.dtype.is_floating]
+        reached[:] = [g is not None for g in tape.gradient(floats, inputs)] if floats else [False] * len(inputs)
         return output
 
     output = with_gradient.get_concrete_function(*specs).structured_outputs
-    return tf.TensorSpec(output.shape, output.dtype), reached
+    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), output), reached

@@ -35,6 +35,8 @@ def plan(asked) -> Plan:
     kind = kinds.kind_of(asked["datasource"])
     given, options = settings_given(asked, kind), test_options(asked, kind)
     settings = kind.resolve(asked["datasource"], options, **given)
+    if not (asked["train"] or asked["resume"]):
+        raise UserError("resume=False given with train=False, which trains nothing to begin anew; expected one of them")
     logdir = asked["logdir"] or LOGDIR
     if options.get("checkpoint"):  # no folder has settings of its own for it: they are the flags'
         imported = authors.prefix_of(options["checkpoint"])

@@ -7,6 +7,8 @@ from maml.method import num_shots
 from maml.networks import Network
 from maml.networks import is_adapted as is_adapted_by_maml
 
+UNROLLED = 20  # inner steps that a graph has one after the other: those of all presets
+
 
 def start(theta, support_x, support_y):
     """θ_i = θ for each of the M tasks: the state before the first step."""
@@ -28,6 +30,22 @@ def gradient_step(problem, network, inner_lr, first_order=False, is_adapted=is_a
         return inner_loop.inner_update(task_loss, state, rate, first_order, is_adapted)[0]
 
     return step
+
+
+def after_steps(step, state, support_x, support_y, count):
+    """The state after `count` inner steps by a Method's `step`.
+
+    Beyond UNROLLED it is a loop, with the same numbers to rounding: a graph of thousands of steps takes hours to make.
+    """
+    if count <= UNROLLED:
+        for _ in range(count):
+            state = step(state, support_x, support_y)
+        return state
+
+    def one(number, state):
+        return number + 1, step(state, support_x, support_y)
+
+    return tf.while_loop(lambda number, _: number < count, one, (0, state), maximum_iterations=count)[1]
 
 
 def prediction(forward):

@@ -6,7 +6,7 @@
 from maml import inner_loop
 from maml.method import Method, query_loss
 from maml.methods import maml
-from maml.methods._gradient import gradient_step, last_layer, prediction
+from maml.methods._gradient import after_steps, gradient_step, last_layer, prediction
 from maml.methods.card import Card, Reading, Task, accuracy
 
 
@@ -29,9 +29,8 @@ def build(settings, problem):
         return classify(state["head"], embed(state["body"], x, reference))
 
     def objective(theta, episode, progress):
-        initial = adapted = start(theta, episode.support_x, episode.support_y)
-        for _ in range(settings.num_updates):
-            adapted = step(adapted, episode.support_x, episode.support_y)
+        initial = start(theta, episode.support_x, episode.support_y)
+        adapted = after_steps(step, initial, episode.support_x, episode.support_y, settings.num_updates)
         features = episode._replace(support_x=initial["features"], query_x=embed(initial["body"], episode.query_x))
         return query_loss(problem, classify, initial["head"], adapted["head"], features)
 

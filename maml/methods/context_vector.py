@@ -12,7 +12,7 @@ import tensorflow as tf
 from maml.layers import num_examples
 from maml.method import Method, query_loss
 from maml.methods import maml
-from maml.methods._gradient import gradient_step, prediction, start
+from maml.methods._gradient import after_steps, gradient_step, prediction, start
 from maml.methods.card import Card, Reading, Record, Task, accuracy, setting
 from maml.networks import Network
 
@@ -61,9 +61,8 @@ def build(settings, problem):
     step = gradient_step(problem, network, settings.inner_lr, is_adapted=is_adapted)
 
     def objective(theta, episode, progress):
-        initial = adapted = start(theta, episode.support_x, episode.support_y)
-        for _ in range(settings.num_updates):
-            adapted = step(adapted, episode.support_x, episode.support_y)
+        initial = start(theta, episode.support_x, episode.support_y)
+        adapted = after_steps(step, initial, episode.support_x, episode.support_y, settings.num_updates)
         return query_loss(problem, predict, initial, adapted, episode)
 
     return Method(network.init, start, step, predict, objective, network.for_xla)

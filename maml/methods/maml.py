@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 
 from maml.method import Method, query_loss
-from maml.methods._gradient import gradient_step, prediction, start
+from maml.methods._gradient import after_steps, gradient_step, prediction, start
 from maml.methods.card import Card, Published, Reading, Record, Task, accuracy, setting
 
 TEST_STEPS = 10  # inner steps at test ([C] maml.py, test_num_updates)
@@ -30,9 +30,8 @@ def build(settings, problem):
     step = gradient_step(problem, network, settings.inner_lr, settings.first_order)
 
     def objective(theta, episode, progress):
-        initial = adapted = start(theta, episode.support_x, episode.support_y)
-        for _ in range(settings.num_updates):
-            adapted = step(adapted, episode.support_x, episode.support_y)
+        initial = start(theta, episode.support_x, episode.support_y)
+        adapted = after_steps(step, initial, episode.support_x, episode.support_y, settings.num_updates)
         return query_loss(problem, predict, initial, adapted, episode)
 
     return Method(network.init, start, step, predict, objective, network.for_xla)

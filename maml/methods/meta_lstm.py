@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from maml import inner_loop, layers, networks
 from maml.method import Method, num_shots, query_loss
-from maml.methods._gradient import prediction
+from maml.methods._gradient import after_steps, prediction
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
 
 HIDDEN = 20  # [RL-code]: length of the first layer's state
@@ -149,9 +149,8 @@ def build(settings, problem):
         return predict_by(state["network"], x, reference)
 
     def objective(theta, episode, progress):
-        initial = adapted = start(theta, episode.support_x, episode.support_y)
-        for _ in range(settings.num_updates):
-            adapted = step(adapted, episode.support_x, episode.support_y)
+        initial = start(theta, episode.support_x, episode.support_y)
+        adapted = after_steps(step, initial, episode.support_x, episode.support_y, settings.num_updates)
         result = query_loss(problem, predict, initial, adapted, episode)
         if problem.metric is None:
             return result

@@ -13,7 +13,7 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from maml.method import Method, query_loss
 from maml.methods import maml
-from maml.methods._gradient import gradient_step, prediction, start
+from maml.methods._gradient import after_steps, gradient_step, prediction, start
 from maml.methods.card import AS_PRINTED, Card, Task, accuracy, setting
 
 ENTROPY = "entropy"
@@ -94,9 +94,8 @@ def build(settings, problem):
         raise UserError("regulariser is 'entropy', which is of classes; expected a measure of inequality here")
 
     def objective(theta, episode, progress):
-        initial = adapted = start(theta, episode.support_x, episode.support_y)
-        for _ in range(settings.num_updates):
-            adapted = step(adapted, episode.support_x, episode.support_y)
+        initial = start(theta, episode.support_x, episode.support_y)
+        adapted = after_steps(step, initial, episode.support_x, episode.support_y, settings.num_updates)
         result = query_loss(problem, predict, initial, adapted, episode)
         if not of_outputs:
             return {**result, "coupled": result["support_loss"]}

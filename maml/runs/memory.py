@@ -62,6 +62,9 @@ def of_training(settings, problem) -> dict[str, float]:
         "the weights": _bytes_of_theta(settings, problem) * (3 if training.optimizer == "adam" else 1),
         "a meta-batch": FLOAT * training.num_tasks * examples * math.prod(problem.input_shape),
     }
+    if settings.of_all_classes:
+        size = settings.own.batch_size if settings.card.pretraining else training.pretrain_batch
+        needed["a batch of the pretraining"] = FLOAT * size * math.prod(problem.input_shape)
     if of_convolutions(settings):
         height, width, _ = problem.input_shape
         features = settings.network.num_filters * (height // 2) * (width // 2)

@@ -121,7 +121,7 @@ class Classifier:
         inner_lr = self.inner_lr if inner_lr is None else inner_lr
         if not isinstance(num_steps, numbers.Integral) or num_steps < 0:
             raise UserError(f"num_steps is {num_steps}, expected 0 or more")
-        if inner_lr is not None and not 0 < inner_lr < float("inf"):
+        if inner_lr is not None and not (isinstance(inner_lr, numbers.Real) and 0 < inner_lr < float("inf")):
             raise UserError(f"inner_lr is {inner_lr}, expected a positive number")
         return int(num_steps), None if inner_lr is None else float(inner_lr)
 

@@ -212,3 +212,42 @@ def test_a_function_written_for_one_task_can_be_compiled(jit):
     method = maml.build(maml.Settings(ALPHA), one)
     _, gradients, _ = tf.function(compiled_meta_gradient(method.objective, jit=jit))(W, EPISODE)
     np.testing.assert_allclose(gradients["w"], -0.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        ({"a": {"w": tf.ones([])}}, "'a' of the weights is dict, expected a tensor: one dict, {name: tensor}, no nest"),
+        ({"a": [tf.ones([])]}, "'a' of the weights is list, expected a tensor"),
+        ([tf.ones([])], "weights are list, expected a dict"),
+    ],
+)
+def test_weights_are_one_dict_of_tensors(weights, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        inner_loop.per_task(weights, 2)
+
+
+def test_a_dict_of_step_sizes_has_one_for_each_weight():
+    weights = inner_loop.per_task({**W, "spare": W["w"]}, 2)
+    with pytest.raises(UserError, match="^inner_lr has no step size for spare, expected one for each weight"):
+        inner_loop.inner_update(lambda w: w["w"] * w["spare"], weights, {"w": 0.1})
+    stepped, _ = inner_loop.inner_update(lambda w: w["w"] * w["spare"], weights, {"w": 0.5, "spare": 0.0})
+    assert stepped["w"].numpy().tolist() == [0.5, 0.5] and stepped["spare"].numpy().tolist() == [1.0, 1.0]
+
+
+def test_a_function_written_for_one_task_takes_and_returns_nests():
+    """By hand: w·x and its square, of two tasks; ∂(Σ first + Σ second)/∂w = Σ x + 2w·Σ x²."""
+
+    def one(weights, inputs):
+        product = weights["w"] * inputs["x"]
+        return {"first": product, "second": (product**2, tf.argmax(product))}
+
+    weights = inner_loop.per_task(W, 2)
+    inputs = {"x": tf.constant([[1.0, 2.0], [3.0, 1.0]], tf.float64)}
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        outputs = inner_loop.single_task(one)(weights, inputs)
+        total = tf.reduce_sum(outputs["first"]) + tf.reduce_sum(outputs["second"][0])
+    assert outputs["second"][1].numpy().tolist() == [1, 0]
+    assert outputs["second"][0].numpy().tolist() == [[1, 4], [9, 1]]
+    assert tape.gradient(total, weights)["w"].numpy().tolist() == [3 + 2 * 5, 4 + 2 * 10]

@@ -88,6 +88,11 @@ def test_a_preset_of_any_method_takes_less_than_a_small_machine_has(method, mach
         ("--update_batch_size=100000000000", "a meta-batch alone would take"),
         ("--datasource=omniglot --update_batch_size=100000000000", "alone would take"),
         ("--method=lstm --hidden=1000000000", "the weights alone would take"),
+        (
+            "--datasource=omniglot --pretrain_iterations=5 --pretrain_batch=1000000000000",
+            "a batch of the pretraining alone would take 2.79 PiB",
+        ),
+        ("--datasource=omniglot --method=fine_tuning --batch_size=1000000000000", "a batch of the pretraining alone"),
         ("--train_update_batch_size=10 --update_batch_size=1000000000000", "a task of the test alone would take"),
         ("--datasource=omniglot --eval_queries=1000000000000", "a task of the test alone would take"),
     ],

@@ -1,0 +1,16 @@
+"""A training on the command line survives kills, damage to its files and odd flags, at random (see campaign.py)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1])
+def test_nothing_is_lost_and_nothing_changes_without_a_word(tmp_path, seed):
+    program = Path(__file__).with_name("campaign.py")
+    done = subprocess.run([sys.executable, program, tmp_path, str(seed)], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [line for line in done.stdout.splitlines() if line.startswith("WRONG")] == []
