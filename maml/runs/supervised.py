@@ -93,7 +93,7 @@ class SupervisedLearner:
 
     @property
     def iteration(self) -> int:
-        return int(self.state.iteration)
+        return int(self.state.iteration.numpy())
 
     # Training
 
@@ -141,7 +141,7 @@ class SupervisedLearner:
     @property
     def skipped(self) -> int:
         """Updates that were left out so far, as they were not finite."""
-        return int(self.state.skipped) if self.settings.training.skip_not_finite else 0
+        return int(self.state.skipped.numpy()) if self.settings.training.skip_not_finite else 0
 
     def _failure(self, metrics):
         iteration = self.iteration + (not self.settings.training.skip_not_finite)  # which does not count it else
@@ -203,7 +203,8 @@ class SupervisedLearner:
 
     def _draw_episode(self, step):
         (ways, shots, queries, *how), training = self._episodes, self.settings.training
-        return self.tasks.sample("train", training.seed, step, training.num_tasks, shots, queries, ways, *how)
+        whole = "train", training.seed, step, training.num_tasks, shots, queries, ways, *how
+        return self.state.replicas.draw(lambda part: self.tasks.sample(*whole, part), training.num_tasks)
 
     def _draw_batch(self, step):
         settings = self.settings
