@@ -146,7 +146,7 @@ class Trainer(tf.Module):
         return {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
 
     def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
-        """A function: one update of θ on a batch of M tasks, or a `replicas.Part` of it; returns metrics, scalar tensors.
+        """A function: one update of θ on a batch of M tasks, or a `replicas.Part`; returns metrics, scalar tensors.
 
         They are the means over the tasks of what the objective returns, and "finite": whether the loss and the whole
         gradient were. Where they were not, nothing has changed but, with `skip`, the iteration and the count.

@@ -1,9 +1,9 @@
 """The replicas that share a computation: how tasks are divided among them, and what is summed over them.
 
-The engine is `tf.distribute`. A Trainer or an Evaluator made within `strategy.scope()` has the strategy's replicas: of a
-MirroredStrategy the GPUs of a machine, of a MultiWorkerMirroredStrategy those of several processes. Every replica holds
-the whole state, computes its share of the tasks, and takes the same step by the sum over all. Elsewhere there is one
-replica, and nothing is divided or summed.
+The engine is `tf.distribute`. A Trainer or an Evaluator made within `strategy.scope()` has the strategy's replicas: the
+GPUs of a machine in the scope of a MirroredStrategy, those of several processes in a MultiWorkerMirroredStrategy's.
+Each holds the whole state, computes its share of the tasks, and takes the same step by the sum over all. Elsewhere there
+is one replica, and nothing is divided or summed.
 
 M tasks, R replicas.
 """
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+STRATEGIES = ("none", "mirrored", "multi_worker")  # one replica; the GPUs of a machine; several processes
 
 
 class Part(NamedTuple):
@@ -120,7 +122,7 @@ class Replicas:
         self.processes = self.count // len(self._own)
         self.is_chief = self._own[0] == 0
         self.told_to_stop = self.stopping = False
-        self._sum = tf.function(lambda values: strategy.run(_sum, (values,)), reduce_retracing=True)
+        self._sums = {}  # compiled, by length
 
     def _values(self, function):
         """function(number) of each replica of this process, as the strategy takes them."""
@@ -237,8 +239,9 @@ class Replicas:
         content = json.dumps(value).encode()
         process = self._own[0] // len(self._own)
         lengths = self._total(np.eye(self.processes, dtype=np.int64)[process] * len(content))
-        table = np.zeros([self.processes, -(-lengths.max() // 8)], np.int64)
-        table[process] = _as_integers(content, table.shape[1])
+        width = 1 << int(lengths.max() // 8).bit_length()  # of a few lengths, each of which is compiled once
+        table = np.zeros([self.processes, width], np.int64)
+        table[process] = _as_integers(content, width)
         return [json.loads(row.tobytes()[:length]) for row, length in zip(self._total(table), lengths)]
 
     def take_chiefs(self, variables):
@@ -255,8 +258,11 @@ class Replicas:
 
     def _total(self, integers):
         """The sum of int64 arrays over the processes. Exact, so that with zeros it carries any bits."""
-        values = self._values(lambda number: tf.constant(integers * (number == self._own[0])))
-        return self._local(self._sum(values))[0].numpy()
+        flat = integers.reshape(-1)
+        values = self._values(lambda number: tf.constant(flat * (number == self._own[0])))
+        if len(flat) not in self._sums:
+            self._sums[len(flat)] = tf.function(lambda values: self.strategy.run(_sum, (values,)))
+        return self._local(self._sums[len(flat)](values))[0].numpy().reshape(integers.shape)
 
 
 def _sum(values):

@@ -56,7 +56,7 @@ class MetaRL:
 
     @property
     def iteration(self):
-        return int(self.trainer.iteration)
+        return int(self.trainer.iteration.numpy())
 
     def sampler(self):
         """The Sampler of training; made at the first call."""

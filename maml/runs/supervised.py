@@ -14,7 +14,7 @@ from maml import methods, optimizers
 from maml.meta_training import Trainer
 from maml.methods import _pretraining
 from maml.methods.pretrained import unadapted_objective
-from maml.runs import seen
+from maml.runs import seen, workers
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
 from maml.runs.problems import problem_of, training_episodes
@@ -328,6 +328,8 @@ def _learner(settings, options):
         split=task_fractions(task),
         split_seed=task.split_seed,
     )
+    if task.classification:
+        workers.check_same_data(tasks.contents())
     for shots in protocol.shots:
         tasks.check(protocol.split, shots, protocol.queries or shots)
     return SupervisedLearner(settings, tasks)
