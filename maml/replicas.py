@@ -2,8 +2,8 @@
 
 The engine is `tf.distribute`. A Trainer or an Evaluator made within `strategy.scope()` has the strategy's replicas: the
 GPUs of a machine in the scope of a MirroredStrategy, those of several processes in a MultiWorkerMirroredStrategy's.
-Each holds the whole state, computes its share of the tasks, and takes the same step by the sum over all. Elsewhere there
-is one replica, and nothing is divided or summed.
+Each holds the whole state, computes its share of the tasks, and takes the same step by the sum over all. Elsewhere
+there is one replica, and nothing is divided or summed.
 
 M tasks, R replicas.
 """
@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 STRATEGIES = ("none", "mirrored", "multi_worker")  # one replica; the GPUs of a machine; several processes
+
+BLOCK = 2**13  # int64 numbers that processes exchange at a time: of one length, so that it is compiled once
 
 
 class Part(NamedTuple):
@@ -122,7 +124,7 @@ class Replicas:
         self.processes = self.count // len(self._own)
         self.is_chief = self._own[0] == 0
         self.told_to_stop = self.stopping = False
-        self._sums = {}  # compiled, by length
+        self._sum = tf.function(lambda values: strategy.run(_sum, (values,)))
 
     def _values(self, function):
         """function(number) of each replica of this process, as the strategy takes them."""
@@ -239,7 +241,7 @@ class Replicas:
         content = json.dumps(value).encode()
         process = self._own[0] // len(self._own)
         lengths = self._total(np.eye(self.processes, dtype=np.int64)[process] * len(content))
-        width = 1 << int(lengths.max() // 8).bit_length()  # of a few lengths, each of which is compiled once
+        width = -(-lengths.max() // 8)
         table = np.zeros([self.processes, width], np.int64)
         table[process] = _as_integers(content, width)
         return [json.loads(row.tobytes()[:length]) for row, length in zip(self._total(table), lengths)]
@@ -258,11 +260,11 @@ class Replicas:
 
     def _total(self, integers):
         """The sum of int64 arrays over the processes. Exact, so that with zeros it carries any bits."""
-        flat = integers.reshape(-1)
-        values = self._values(lambda number: tf.constant(flat * (number == self._own[0])))
-        if len(flat) not in self._sums:
-            self._sums[len(flat)] = tf.function(lambda values: self.strategy.run(_sum, (values,)))
-        return self._local(self._sums[len(flat)](values))[0].numpy().reshape(integers.shape)
+        sums = []
+        for block in np.pad(integers.reshape(-1), (0, -integers.size % BLOCK)).reshape(-1, BLOCK):
+            values = self._values(lambda number, block=block: tf.constant(block * (number == self._own[0])))
+            sums.append(self._local(self._sum(values))[0].numpy())
+        return np.concatenate(sums)[: integers.size].reshape(integers.shape)
 
 
 def _sum(values):
