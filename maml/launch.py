@@ -6,6 +6,7 @@ Ctrl-C, SIGTERM and SIGHUP are passed on, and once a worker has failed the other
 
 import argparse
 import json
+import math
 import os
 import signal
 import socket
@@ -15,7 +16,9 @@ import tempfile
 import time
 
 USAGE = "python -m maml.launch --workers=2 main.py --datasource=omniglot …"
-GRACE = 60  # seconds that the others have to end by themselves after one has failed
+GRACE = (
+    20  # seconds that the others have to end by themselves once one has failed; as long again before they are killed
+)
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -74,26 +77,32 @@ def wait(processes, logs):
 
     for number in STOPS:
         signal.signal(number, pass_on)
-    failed, until = None, None
+    failed, until, told = None, math.inf, False
     while any(process.poll() is None for process in processes):
-        time.sleep(0.1)
-        failed = next((i for i, process in enumerate(processes) if process.poll()), None) if failed is None else failed
-        until = time.monotonic() + GRACE if until is None and failed is not None else until
-        if until is not None and time.monotonic() > until:
+        failed = first_failed(processes) if failed is None else failed
+        until = time.monotonic() + GRACE if failed is not None and until == math.inf else until
+        if time.monotonic() > until:
             for process in processes:
-                process.kill()
+                process.kill() if told else process.terminate()
+            told, until = True, until + GRACE
+        time.sleep(0.1)
+    failed = first_failed(processes) if failed is None else failed
     codes = [process.wait() for process in processes]
-    failed = next((i for i, code in enumerate(codes) if code), None) if failed is None else failed
-    if failed is None:
-        return 0
+    if failed is None or {128 + stop for stop in STOPS}.issuperset(codes):  # all were stopped, and have saved
+        return codes[0]
     tell(failed, codes[failed], logs[failed])
     return codes[failed] if codes[failed] > 0 else 128 - codes[failed]
+
+
+def first_failed(processes):
+    """The number of a process that has ended, and not well; None where there is none."""
+    return next((number for number, process in enumerate(processes) if process.poll()), None)
 
 
 def tell(number, code, log):
     """A line about a worker that failed: the last that it said, where nobody saw it."""
     said = ""
-    if number and os.path.exists(log):
+    if number and code > 0:
         with open(log, encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]
         said = f": {lines[-1]}" if lines else ""

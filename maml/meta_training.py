@@ -163,9 +163,9 @@ class Trainer(tf.Module):
     def compile_loop(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
         """As `compile`, for a list of batches in one call: an update on each, metrics of the last.
 
-        For networks so small that calling a step costs more than computing it: the whole loop is one XLA function, or
-        of several replicas, which can't meet within one, a step after the other. It ends at the first update that is
-        not finite, unless such are left out.
+        For networks so small that calling a step costs more than computing it: the whole loop is one XLA function. It
+        ends at the first update that is not finite, unless such are left out. Several replicas can't meet within such
+        a function: they take a step after the other, and end at the first at which they are to stop, too.
         """
         if self.replicas.count > 1:
             return self._one_by_one(self.compile(method, tasks_per_chunk, jit, total, objective, begin))
@@ -185,7 +185,7 @@ class Trainer(tf.Module):
         def loop(batches):
             for batch in batches:
                 metrics = step(batch)
-                if not (metrics["finite"] or self.skip):
+                if self.replicas.stopping or not (metrics["finite"] or self.skip):
                     break
             return metrics
 

@@ -50,8 +50,8 @@ class Alone:
     """The one replica without a strategy, and what a computation asks of its replicas.
 
     count: R. processes: how many there are. is_chief: whether it is this one that writes.
-    told_to_stop: set where this process is told to stop. stopping: whether any of them was; after an update it is the
-        same in all of them.
+    told_to_stop: true where this process is told to stop; may be a list that is empty until then. stopping: whether any
+        of them was told; after an update it is the same in all of them.
     """
 
     count, processes, is_chief = 1, 1, True
@@ -61,7 +61,7 @@ class Alone:
 
     @property
     def stopping(self):
-        return self.told_to_stop
+        return bool(self.told_to_stop)
 
     # Training
 
@@ -182,7 +182,7 @@ class Replicas:
             self._values(own),
             self._values(lambda number: tf.constant(0 if bounds is None else bounds[number])),
             self._values(lambda number: tf.constant(weight(number), tf.float64)),
-            self._values(lambda _: tf.constant(float(self.told_to_stop))),
+            self._values(lambda _: tf.constant(float(bool(self.told_to_stop)))),
         )
 
     def mean(self, share, metrics, gradients, carried):
@@ -212,7 +212,7 @@ class Replicas:
     # What is not compiled
 
     def settle_stop(self):
-        self.stopping = any(self.exchange(self.told_to_stop or self.stopping))
+        self.stopping = any(self.exchange(bool(self.told_to_stop) or self.stopping))
 
     def each(self, function, draws):
         results, own, draws, done = [], self._own, iter(draws), 0

@@ -90,6 +90,7 @@ class Run:
         print(self._announcement(), file=sys.stderr, flush=True)
         bar = tqdm.tqdm(total=total, initial=self.iteration, desc=self.settings.name, smoothing=0.05, unit="it")
         with bar, _stops() as stopped:
+            replicas.told_to_stop = stopped
             while self.iteration < total:
                 before = self.iteration
                 progress = learner.advance()
@@ -102,13 +103,12 @@ class Run:
                     bar.set_postfix_str(learner.describe(progress.row), refresh=False)
                     self._record(progress.row)
                 bar.update(self.iteration - before)
-                replicas.told_to_stop = bool(stopped)
                 if self.iteration == total:
                     replicas.settle_stop()
-                at_checkpoint = self.iteration % learner.checkpoint_every == 0 or self.iteration == total
-                if at_checkpoint or replicas.stopping:
+                stopping = replicas.stopping
+                if self.iteration % learner.checkpoint_every == 0 or self.iteration == total or stopping:
                     self._save()
-                if replicas.stopping:
+                if stopping:
                     self.stopped_by = stopped[0] if stopped else signal.SIGTERM  # another process may have been told
                     return False
         return True

@@ -82,7 +82,7 @@ def _cluster():
     """The Cluster that TF_CONFIG or Slurm names; None where that is one process."""
     if os.environ.get("TF_CONFIG"):
         cluster = _read(os.environ["TF_CONFIG"])
-    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:  # of srun; a batch script alone is no step of several
+    elif os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # of srun; a batch script alone is no step of several
         cluster = _of_slurm()
     else:
         return None
@@ -148,14 +148,18 @@ def joined(plan):
     strategy = tf.distribute.MirroredStrategy() if plan.cluster is None else _meet(plan.cluster)
     with strategy.scope(), contextlib.ExitStack() as stack:
         replicas = here() if strategy.num_replicas_in_sync > 1 else Alone()
-        print(f"strategy {plan.strategy}: {replicas.count} replicas in {replicas.processes} processes", file=sys.stderr)
-        if not plan.is_chief:
+        if plan.is_chief:
+            many = f"{replicas.count} replicas in {replicas.processes} process{'es' * (replicas.processes > 1)}"
+            print(f"strategy {plan.strategy}: {many}", file=sys.stderr)
+        else:
             nothing = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(nothing))
             stack.enter_context(contextlib.redirect_stderr(nothing))
         try:
             yield replicas
-        except LOST as error:
+        except tf.errors.OpError as error:
+            if not isinstance(error, LOST) and "Collective ops is aborted" not in str(error):
+                raise
             which = re.search(r"replica:\d+/task:(\d+)", str(error))
             raise UserError(
                 f"{f'worker {which[1]}' if which else 'another worker'} was lost; the same command everywhere goes on "
