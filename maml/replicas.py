@@ -207,7 +207,7 @@ class Replicas:
         return _sum(tf.scatter_nd(numbers[:, None], values, [share.total]))
 
     def own(self, share, values, count):
-        return values[share.first : share.first + count]
+        return tf.slice(values, [share.first], [count])
 
     # What is not compiled
 
