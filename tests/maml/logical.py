@@ -10,7 +10,8 @@ import pathlib
 import sys
 
 TESTS = pathlib.Path(__file__).parents[1]
-sys.path.extend(map(str, (TESTS.parent, TESTS, TESTS / "maml", TESTS / "maml" / "methods")))
+sys.path.insert(0, str(TESTS.parent))
+sys.path.insert(0, str(TESTS / "maml" / "methods"))
 
 import numpy as np
 import tensorflow as tf

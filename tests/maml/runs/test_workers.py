@@ -1,4 +1,4 @@
-"""Workers: how they are told who they are, that two of them train what one does, and that they stop and fail together."""
+"""Workers: how they are told who they are; two of them train what one does, and stop and fail together."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import together
-from test_run import last_state
+from killed import last_state
 
 from data_generators.errors import UserError
 from data_generators.sinusoid import SinusoidTasks
