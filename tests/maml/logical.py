@@ -9,9 +9,8 @@ import json
 import pathlib
 import sys
 
-TESTS = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS.parent))
-sys.path.insert(0, str(TESTS / "maml" / "methods"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "methods"))
 
 import numpy as np
 import tensorflow as tf

@@ -173,36 +173,44 @@ def started(folder, *scenarios):
 
 
 @pytest.fixture(scope="module")
+def updated(tmp_path_factory):
+    """The folder of updates by one worker and by two."""
+    folder = tmp_path_factory.mktemp("updates")
+    started(folder, "updates:1:never", "updates:2:never")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(folder, exit codes): trainings by one worker and by two, one of which was told to stop and started again."""
-    folder = tmp_path_factory.mktemp("together")
-    return folder, started(
-        folder, "updates:1:never", "updates:2:never", "run:1:never", "run:2:never", "run:2:told", "run:2:one goes on"
-    )
+    """(folder, exit codes): runs of one worker and of two, undisturbed or told to stop and started again."""
+    folder = tmp_path_factory.mktemp("runs")
+    return folder, started(folder, "run:1:never", "run:2:never", "run:2:told", "run:2:one goes on")
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
-def test_two_processes_come_where_one_comes(trained, dtype, tolerance):
+def test_two_processes_come_where_one_comes(updated, dtype, tolerance):
     """θ after 20 updates on 5 tasks each, the last loss, and the losses of 45 new tasks after 0, 1 and 2 steps."""
-    one, two = (np.load(trained[0] / f"updates:{count}:never" / f"{dtype}.npz") for count in (1, 2))
+    one, two = (np.load(updated / f"updates:{count}:never" / f"{dtype}.npz") for count in (1, 2))
     assert one["losses"].shape == (45, 3) and {"w1", "b1", "w2", "loss"} < set(one.files)
     for name in one.files:
         np.testing.assert_allclose(two[name], one[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_all_processes_hold_the_same_bits(trained, dtype):
-    chief, other = (np.load(trained[0] / f"updates:2:never{which}" / f"{dtype}.npz") for which in ("", " 1"))
+def test_all_processes_hold_the_same_bits(updated, dtype):
+    chief, other = (np.load(updated / f"updates:2:never{which}" / f"{dtype}.npz") for which in ("", " 1"))
     for name in chief.files:
         np.testing.assert_array_equal(other[name], chief[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_folder_says_how_many_replicas_trained(trained):
     rows = files.read_table(trained[0] / "run:2:never" / "metrics.csv")
     assert [row["replicas"] for row in rows] == [2] * 6
     assert "replicas" not in files.read_columns(trained[0] / "run:1:never" / "metrics.csv")
 
 
+@pytest.mark.slow
 def test_told_to_stop_all_stop_and_save_and_go_on_to_the_same_bits(trained):
     """SIGTERM to the worker that is not the chief, as it draws the tasks of iterations 31 to 35."""
     assert trained[1]["run:2:told"] == [143, 143]
@@ -219,6 +227,7 @@ def test_where_one_is_killed_the_others_end_and_all_go_on_to_the_same_bits(momen
     assert last_state(tmp_path / f"run:2:{moment}") == last_state(tmp_path / "run:2:never")
 
 
+@pytest.mark.slow
 def test_another_number_of_replicas_goes_on_and_the_folder_says_so(trained):
     """Two until iteration 31, then one: where one alone comes."""
     folder, codes = trained[0] / "run:2:one goes on", trained[1]["run:2:one goes on"]
