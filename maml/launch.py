@@ -5,6 +5,7 @@ Ctrl-C, SIGTERM and SIGHUP are passed on, and once a worker has failed the other
 """
 
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -19,6 +20,7 @@ USAGE = "python -m maml.launch --workers=2 main.py --datasource=omniglot …"
 GRACE = (
     20  # seconds that the others have to end by themselves once one has failed; as long again before they are killed
 )
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -28,6 +30,8 @@ def main(arguments=None):
     parser.add_argument("--workers", type=int, default=2, help="how many [2]")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="main.py and its flags")
     asked = parser.parse_args(arguments)
+    if asked.command[:1] == ["--"]:  # as in: -- -m package.module
+        del asked.command[0]
     if asked.workers < 1 or not asked.command:
         parser.error("expected at least one worker, and a command")
     with tempfile.TemporaryDirectory(prefix="maml-launch-") as folder:
@@ -44,10 +48,18 @@ def start(command, logs):
         environment = {**os.environ, "TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
         output = {} if number == 0 else {"stdout": open(log, "wb"), "stderr": subprocess.STDOUT}
         # A session of its own: the terminal's signals then come through this process alone, once.
-        process = subprocess.Popen([sys.executable, *command], env=environment, start_new_session=True, **output)
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, start_new_session=True, preexec_fn=end_with_parent, **output
+        )
         share_cores(process.pid, number, len(logs))
         processes.append(process)
     return processes
+
+
+def end_with_parent():
+    """Has this process end by SIGTERM where the one that started it does, on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_ports(count):

@@ -124,7 +124,7 @@ class Replicas:
         self.processes = self.count // len(self._own)
         self.is_chief = self._own[0] == 0
         self.told_to_stop = self.stopping = False
-        self._sum = tf.function(lambda values: strategy.run(_sum, (values,)))
+        self._sum = tf.function(lambda values: strategy.run(summed, (values,)))
 
     def _values(self, function):
         """function(number) of each replica of this process, as the strategy takes them."""
@@ -195,7 +195,9 @@ class Replicas:
         for dtype in dict.fromkeys(t.dtype for t in tensors):
             places = [place for place, t in enumerate(tensors) if t.dtype == dtype]
             vector = tf.concat([tf.reshape(tensors[place], [-1]) for place in places], 0)
-            sums = tf.split(_sum(tf.cast(share.weight, dtype) * vector), [tf.size(tensors[place]) for place in places])
+            sums = tf.split(
+                summed(tf.cast(share.weight, dtype) * vector), [tf.size(tensors[place]) for place in places]
+            )
             for place, values in zip(places, sums):
                 tensors[place] = tf.reshape(values, tensors[place].shape)
         return tf.nest.pack_sequence_as(nest, tensors)
@@ -204,7 +206,7 @@ class Replicas:
         if self._bounds(share.total) is None:
             return values
         numbers = share.first + tf.range(len(values))
-        return _sum(tf.scatter_nd(numbers[:, None], values, [share.total]))
+        return summed(tf.scatter_nd(numbers[:, None], values, [share.total]))
 
     def own(self, share, values, count):
         return tf.slice(values, [share.first], [count])
@@ -267,7 +269,7 @@ class Replicas:
         return np.concatenate(sums)[: integers.size].reshape(integers.shape)
 
 
-def _sum(values):
+def summed(values):
     """The sum over the replicas, to be called by each of them in the same graph, but not in XLA or a loop."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(values))  # which takes no argument as it comes

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from data_generators.errors import UserError
-from maml.benchmarks import meta_step
+from maml.benchmarks import meta_step, sharing
 from maml.cli import before_tensorflow, kinds
 from maml.cli import help as texts
 from maml.cli.plans import (
@@ -149,9 +149,13 @@ def benchmark(asked):
     """Measures the speed of this machine."""
     name = asked["datasource"] if "datasource" in asked.given else "omniglot"
     kind, with_method = kinds.kind_of(name), name in meta_step.DATASOURCES
-    understood = {*INSTEAD, "datasource", *(("method",) if with_method else ())}
+    understood = {*INSTEAD, "datasource", *(("method", "strategy") if with_method else ())}
     refuse(asked, understood, lambda _: ", which the benchmark settles itself; expected the command without it")
-    if with_method:
+    if asked["strategy"] not in (None, "none", "multi_worker"):
+        raise UserError(f"benchmark measures strategy none or multi_worker, got {asked['strategy']}")
+    if with_method and asked["strategy"] == "multi_worker":
+        sharing.main(name, kinds.method_of(kind, {"method": asked["method"]}))
+    elif with_method:
         method = kinds.method_of(kind, {"method": asked["method"]})
         before_tensorflow.hold_to(kinds.PRESETS[kind.name](name, method).to_dict()["jit"], asked.arguments)
         meta_step.main(name, method)

@@ -103,7 +103,11 @@ class Instead(Record):
     """Instead of a run."""
 
     report: bool = setting(False, "rebuild <logdir>/README.md and its figures from the run folders")
-    benchmark: bool = setting(False, "measure the speed of the meta-step on this machine, of Omniglot or --datasource")
+    benchmark: bool = setting(
+        False,
+        "measure the speed of the meta-step on this machine, of Omniglot or --datasource; "
+        "with --strategy=multi_worker, of two workers beside one",
+    )
     methods: bool = setting(False, "list the methods: name, title, what it learns, published cells, paper")
     help: bool = setting(False, "the options, and the settings of the data source and method named beside it")
     helpfull: bool = setting(False, "the settings of all data sources and methods")

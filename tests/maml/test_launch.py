@@ -55,6 +55,20 @@ def test_once_a_worker_has_failed_the_others_are_ended_and_its_last_word_is_show
     assert (process.returncode, said) == (3, "worker 1 ended with code 3: error: what is wrong\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
+    program = STOPS.replace(
+        "sys.exit(143)", "(open(sys.argv[1] + '/told' + str(time.monotonic_ns()), 'w'), sys.exit())"
+    )
+    process, until = launch(program, tmp_path, tmp_path), time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    while len(list(tmp_path.glob("told*"))) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(list(tmp_path.glob("told*"))) == 2
+
+
 @pytest.mark.slow
 def test_a_worker_that_waits_for_one_that_failed_is_ended_within_a_minute(tmp_path):
     process = launch(FAILS, tmp_path)
