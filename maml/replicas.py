@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from data_generators.errors import UserError
+
 STRATEGIES = ("none", "mirrored", "multi_worker")  # one replica; the GPUs of a machine; several processes
 
 BLOCK = 2**13  # int64 numbers that processes exchange at a time: of one length, so that it is compiled once
@@ -106,6 +108,22 @@ class Alone:
         """What `run` returned, as an array: those of this process's replicas one after the other."""
         return values.numpy()
 
+    def own_part(self, num_tasks):
+        """slice of the M tasks that are this process's."""
+        return slice(0, num_tasks)
+
+    def over_workers(self, nest):
+        """The sum of a nest of numbers over the processes, of one replica each; may stand in a graph, and in a loop."""
+        return nest
+
+    def step_all(self, function, *arguments):
+        """function(*arguments), which moves variables, by each replica; may stand in a graph, and has no sum in it."""
+        function(*arguments)
+
+    def total(self, count):
+        """The sum of an integer over the processes."""
+        return count
+
     def exchange(self, value):
         """[what each process calls this with]: values that json has, and NaN."""
         return [value]
@@ -145,9 +163,7 @@ class Replicas:
     # Training
 
     def draw(self, sample, num_tasks):
-        if (bounds := self._bounds(num_tasks)) is None:
-            return sample(None)
-        return Part(sample(slice(bounds[self._own[0]], bounds[self._own[-1] + 1])), num_tasks)
+        return sample(None) if num_tasks < self.count else Part(sample(self.own_part(num_tasks)), num_tasks)
 
     def compiled(self, update):
         @tf.function
@@ -236,6 +252,26 @@ class Replicas:
 
     def array(self, values):
         return np.concatenate([value.numpy() for value in self._local(values)])
+
+    def own_part(self, num_tasks):
+        if (bounds := self._bounds(num_tasks)) is None:
+            raise UserError(
+                f"{self.count} replicas share {num_tasks} tasks, expected at most as many replicas as tasks"
+            )
+        return slice(bounds[self._own[0]], bounds[self._own[-1] + 1])
+
+    def over_workers(self, nest):
+        tensors = [tf.convert_to_tensor(value) for value in tf.nest.flatten(nest)]
+        dtype = tensors[0].dtype
+        vector = tf.concat([tf.reshape(tf.cast(value, dtype), [-1]) for value in tensors], 0)
+        sums = tf.split(self.strategy.reduce("SUM", vector, axis=None), [tf.size(value) for value in tensors])
+        return tf.nest.pack_sequence_as(nest, [tf.reshape(s, t.shape) for s, t in zip(sums, tensors)])
+
+    def step_all(self, function, *arguments):
+        self.strategy.run(function, arguments)
+
+    def total(self, count):
+        return int(self._total(np.array([count], np.int64))[0])
 
     def exchange(self, value):
         if self.processes == 1:
