@@ -13,11 +13,17 @@ LIMITS = np.array(
 NEUTRAL = np.array([0, 0, 0, 1, 1, 0, 0])
 
 
-def distorted(images, rng):
-    """The images [..., H, W, C], each by a random affine map of its own: float32, values as in `images`, outside 0."""
+def components(shape, rng):
+    """Of random affine maps: [*shape, 7]."""
+    present = rng.random((*shape, 7)) < 0.5
+    return np.where(present, rng.uniform(*LIMITS.T, present.shape), NEUTRAL)
+
+
+def distorted(images, components):
+    """The images [..., H, W, C], each by the affine map of its components [..., 7]: float32, values as in `images`,
+    outside 0."""
     flat = images.reshape(-1, *images.shape[-3:])
-    present = rng.random((len(flat), 7)) < 0.5
-    matrices, shifts = affine_maps(np.where(present, rng.uniform(*LIMITS.T, present.shape), NEUTRAL))
+    matrices, shifts = affine_maps(components.reshape(-1, 7))
     return warped(flat, matrices, shifts * images.shape[-3]).reshape(images.shape)
 
 

@@ -117,7 +117,17 @@ class ImageTasks:
             )
 
     def sample(  # noqa: PLR0913  (tasks are a function of these and of nothing else)
-        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False, distorted=False
+        self,
+        split,
+        seed,
+        step,
+        num_tasks,
+        num_shots,
+        num_queries,
+        num_ways=None,
+        shuffled=False,
+        distorted=False,
+        part=None,
     ):
         """An Episode of NumPy arrays, shapes as in `Episode`, pixels from 0 to 1.
 
@@ -131,6 +141,7 @@ class ImageTasks:
         num_ways: N, None for `num_classes`
         shuffled: the support examples of each task in a random order of its own; the images drawn stay the same
         distorted: each image by a random affine map of its own (see `distortions`); the images drawn stay the same
+        part: a slice of the tasks, which alone are returned, as they would be among all M; None: all
         """
         self.check(split, num_shots, num_queries, num_ways)
         num_ways = self.num_classes if num_ways is None else num_ways
@@ -139,20 +150,22 @@ class ImageTasks:
         turns = rng.integers(4, size=chosen.shape) if self.rotate else np.zeros_like(chosen)
         picks = _distinct(rng, self._sizes[split][chosen.ravel()], num_shots + num_queries)  # [M·N, K + Q]
         picks = picks.reshape(num_tasks, num_ways, -1) + classes.offsets[chosen][..., None]
-        images = pixels.scaled(_turned(classes.images[picks], turns))  # [M, N, K + Q, H, W, C]
+        mine = np.arange(num_tasks)[part or slice(None)]  # from here on M is how many these are
+        images = pixels.scaled(_turned(classes.images[picks[mine]], turns[mine]))  # [M, N, K + Q, H, W, C]
         if distorted:
-            images = distortions.distorted(images, streams.generator(split, seed, step, streams.DISTORTIONS))
+            maps = distortions.components(picks.shape, streams.generator(split, seed, step, streams.DISTORTIONS))
+            images = distortions.distorted(images, maps[mine])
 
         def flat(x):  # [M, N, K, H, W, C] -> [M, N·K, H, W, C]
-            return x.reshape(num_tasks, num_ways * x.shape[2], *self.input_shape)
+            return x.reshape(len(mine), num_ways * x.shape[2], *self.input_shape)
 
         def labels(count):
-            return np.tile(np.repeat(np.eye(num_ways, dtype=np.float32), count, axis=0), (num_tasks, 1, 1))
+            return np.tile(np.repeat(np.eye(num_ways, dtype=np.float32), count, axis=0), (len(mine), 1, 1))
 
         support = flat(images[:, :, :num_shots]), labels(num_shots)
         if shuffled:
-            order = rng.random((num_tasks, num_ways * num_shots)).argsort(axis=1)  # [M, N·K]: a permutation a task
-            support = [x[np.arange(num_tasks)[:, None], order] for x in support]
+            order = rng.random((num_tasks, num_ways * num_shots)).argsort(axis=1)  # [all, N·K]: a permutation a task
+            support = [x[np.arange(len(mine))[:, None], order[mine]] for x in support]
         return Episode(*support, flat(images[:, :, num_shots:]), labels(num_queries))
 
     def batch(self, split, seed, step, size):

@@ -25,7 +25,17 @@ class SinusoidTasks:
         """Never raises: any number of points can be drawn."""
 
     def sample(  # noqa: PLR0913  (as ImageTasks.sample)
-        self, split, seed, step, num_tasks, num_shots, num_queries, num_ways=None, shuffled=False, distorted=False
+        self,
+        split,
+        seed,
+        step,
+        num_tasks,
+        num_shots,
+        num_queries,
+        num_ways=None,
+        shuffled=False,
+        distorted=False,
+        part=None,
     ):
         """An Episode, pure in its arguments: x float32 [M, K, 1 or 3], y [M, K, 1]; the query set has Q points.
 
@@ -34,6 +44,7 @@ class SinusoidTasks:
         num_tasks, num_shots, num_queries: M, K and Q
         num_ways: ignored; there are no classes. Here so that images and waves are sampled alike
         shuffled, distorted: have no effect, as the points are drawn at random and are no images
+        part: a slice of the tasks, which alone are returned; None: all
         """
         rng = streams.generator(split, seed, step)
         amplitude = rng.uniform(*AMPLITUDE, [num_tasks, 1, 1])
@@ -42,5 +53,5 @@ class SinusoidTasks:
         y = amplitude * np.sin(x - phase)
         if self.oracle:
             x = np.concatenate([x, np.broadcast_to(amplitude, x.shape), np.broadcast_to(phase, x.shape)], -1)
-        x, y = x.astype(np.float32), y.astype(np.float32)
+        x, y = (values.astype(np.float32)[part or slice(None)] for values in (x, y))
         return Episode(x[:, :num_shots], y[:, :num_shots], x[:, num_shots:], y[:, num_shots:])

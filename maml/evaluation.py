@@ -1,5 +1,7 @@
 """How well a method learns new tasks from θ: loss and accuracy on the query sets after 0, 1, … inner steps."""
 
+import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ from data_generators.episode import Episode
 from maml.chunks import map_chunks
 from maml.losses import check_one_a_task
 from maml.method import num_shots
+from maml.replicas import here
 
 TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
 
@@ -44,12 +47,15 @@ class Evaluator:
     tasks_per_chunk, jit: as in `meta_training.compiled_meta_gradient`.
     transductive: the queries of a task are normalised together, as in the MAML paper. False: each query by itself, with
         the support inputs as reference (see `method.Method.predict`).
+
+    Made within a `tf.distribute` strategy's scope, its replicas share the tasks (see `replicas`).
     """
 
     def __init__(self, method, problem, tasks_per_chunk=2, jit=True, transductive=True):
         self.method = method
         self.problem = problem
         self.transductive = transductive
+        self.replicas = here()
         self._tasks_per_chunk, self._jit = tasks_per_chunk, jit
         self._start = self._compiled(self._start_chunk)
         self._measure_and_step = self._compiled(self._measure_and_step_chunk)
@@ -59,27 +65,29 @@ class Evaluator:
         """An `Adaptation` of so many steps; of none, [tasks, 1], where the method has no inner steps.
 
         weights: θ.
-        tasks: an iterable of Episodes of one task each.
+        tasks: an iterable of Episodes of one task each, or of functions that draw one.
         inner_lr: α; None for the method's own.
         """
         if inner_lr is not None:  # a method without θ has none
             inner_lr = tf.constant(inner_lr, next(iter(weights.values())).dtype)
         num_steps = num_steps if self.method.step else 0
-        batches = [self._learn(weights, episode, num_steps, inner_lr) for episode in _batches(tasks)]
-        losses, metrics = (np.concatenate(part) for part in zip(*batches))
+        learn = functools.partial(self._learn, weights, num_steps=num_steps, inner_lr=inner_lr)
+        learnt = np.concatenate(self.replicas.each(learn, _batches(tasks)))
+        losses, metrics = np.moveaxis(learnt, -1, 0).copy()
         metrics[np.isnan(losses)] = np.nan
         return Adaptation(losses, None if self.problem.metric is None else metrics)
 
     def _learn(self, weights, episode, num_steps, inner_lr):
+        """[tasks, steps + 1, 2]: losses and metrics."""
+        run, array = self.replicas.run, self.replicas.array
         if self.method.step is None:
-            return [np.array(part, np.float64)[:, None] for part in self._start_and_measure(episode, weights)]
-        state = self._start(episode, weights)
-        losses, metrics = [], []
-        for _ in range(num_steps + 1):
-            state, loss, metric = self._measure_and_step((state, episode), inner_lr)
-            losses.append(loss.numpy())
-            metrics.append(metric.numpy())
-        return np.stack(losses, 1).astype(np.float64), np.stack(metrics, 1).astype(np.float64)
+            measured = [run(self._start_and_measure, episode, weights)]
+        else:
+            state, measured = run(self._start, episode, weights), []
+            for _ in range(num_steps + 1):
+                state, *values = run(self._measure_and_step, (state, episode), inner_lr)
+                measured.append(values)
+        return np.array([[array(value) for value in values] for values in measured], np.float64).transpose(2, 0, 1)
 
     def _compiled(self, function):
         """A compiled function (tasks, other) -> `function` of each chunk of tasks, joined along the task axis."""
@@ -115,16 +123,12 @@ class Evaluator:
 
 
 def _batches(tasks):
-    """Episodes of one task each, joined along the task axis, TASKS_AT_A_TIME together."""
-    waiting = []
-    for task in tasks:
-        waiting.append(task)
-        if len(waiting) == TASKS_AT_A_TIME:
-            yield _join(waiting)
-            waiting = []
-    if waiting:
-        yield _join(waiting)
+    """Functions that draw episodes of one task each, joined along the task axis, TASKS_AT_A_TIME together."""
+    tasks = iter(tasks)
+    while batch := list(itertools.islice(tasks, TASKS_AT_A_TIME)):
+        yield functools.partial(_join, batch)
 
 
 def _join(tasks):
-    return Episode(*(tf.convert_to_tensor(np.concatenate(part)) for part in zip(*tasks)))
+    drawn = [task() if callable(task) else task for task in tasks]
+    return Episode(*(tf.convert_to_tensor(np.concatenate(part)) for part in zip(*drawn)))

@@ -9,6 +9,7 @@ from maml.chunks import map_chunks
 from maml.losses import check_one_a_task
 from maml.method import num_tasks
 from maml.networks import without_gradient
+from maml.replicas import Alone, here
 
 OPTIMIZERS = ("adam", "sgd")
 
@@ -51,14 +52,18 @@ def _check_reached(gradients, may_stay):
         )
 
 
-def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True, may_stay=None, couple=None):
-    """A function (weights, batch, progress) -> means over the tasks of what `meta_gradient` sums, for a tf.function.
+def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True, may_stay=None, couple=None, replicas=None):
+    """A function (weights, batch, progress, share=None) -> means over the tasks of what `meta_gradient` sums.
+
+    It is to be called within a tf.function; of several replicas by each, with its share of the tasks.
 
     tasks_per_chunk: tasks whose gradient is computed together; a few, so that their activations stay in the processor's
     cache. jit: compile each chunk with XLA. may_stay: as in `meta_gradient`.
     couple: as in `method.Method`. Its gradient goes to θ through the tasks' numbers alone, so that it is exact in
         chunks: first the numbers of all tasks; then each chunk's gradient, in which they count as much as it says.
+    replicas: those that have the tasks (see `replicas`); None: one.
     """
+    replicas = replicas or Alone()
     chunk = tf.function(
         lambda weights, tasks, progress, *factors: meta_gradient(
             objective, weights, tasks, progress, may_stay, *factors
@@ -71,17 +76,18 @@ def compiled_meta_gradient(objective, tasks_per_chunk=2, jit=True, may_stay=None
     def in_chunks(function, tasks):
         return map_chunks(function, tasks, tasks_per_chunk, one_kernel=jit)
 
-    def mean_meta_gradient(weights, batch, progress=0.0):
+    def mean_meta_gradient(weights, batch, progress=0.0, share=None):
         if couple is None:
             parts = in_chunks(lambda tasks: chunk(weights, tasks, progress), batch)
-            return _mean(parts, num_tasks(batch))
+            return replicas.mean(share, *_mean(parts, num_tasks(batch)))
         of_tasks = tf.concat(in_chunks(lambda tasks: numbers(weights, tasks, progress), batch), 0)
+        of_tasks = replicas.of_all(share, of_tasks)
         with tf.GradientTape() as tape:
             tape.watch(of_tasks)
             joint = couple(of_tasks)
-        factors = num_tasks(batch) * tape.gradient(joint, of_tasks)
+        factors = replicas.own(share, num_tasks(of_tasks) * tape.gradient(joint, of_tasks), num_tasks(batch))
         parts = in_chunks(lambda tasks: chunk(weights, tasks[0], progress, tasks[1]), (batch, factors))
-        metrics, gradients, carried = _mean(parts, num_tasks(batch))
+        metrics, gradients, carried = replicas.mean(share, *_mean(parts, num_tasks(batch)))
         return {**metrics, "loss": metrics["loss"] + joint}, gradients, carried
 
     return mean_meta_gradient
@@ -111,12 +117,16 @@ class Trainer(tf.Module):
     clip: each entry of the meta-gradient is cut to ±clip; None: not cut.
     clip_norm: the meta-gradient is shrunk to this norm, over all weights, where it is longer; None: it isn't.
     skip: an update that is not finite is left out and counted, `skipped`; the iteration goes on.
+
+    Made within a `tf.distribute` strategy's scope, its steps are those of all `replicas`, each with its share of the
+    tasks: the same but for the order in which sums are rounded.
     """
 
     def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False, clip_norm=None):
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         super().__init__()
+        self.replicas = here()
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.clip = clip
@@ -136,7 +146,7 @@ class Trainer(tf.Module):
         return {name: tf.convert_to_tensor(w) for name, w in self.weights.items()}
 
     def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
-        """A function: one update of θ on a batch of M tasks; returns metrics, scalar tensors.
+        """A function: one update of θ on a batch of M tasks, or a `replicas.Part`; returns metrics, scalar tensors.
 
         They are the means over the tasks of what the objective returns, and "finite": whether the loss and the whole
         gradient were. Where they were not, nothing has changed but, with `skip`, the iteration and the count.
@@ -148,15 +158,17 @@ class Trainer(tf.Module):
         objective: to be minimised instead of the method's own, as in a phase before it, which may train a part of θ.
         begin: the iteration at which the progress is 0.
         """
-        step = tf.function(self._update(method, tasks_per_chunk, jit, total, objective, begin))
-        return lambda batch: step(tf.nest.map_structure(tf.convert_to_tensor, batch))
+        return self.replicas.compiled(self._update(method, tasks_per_chunk, jit, total, objective, begin))
 
     def compile_loop(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
         """As `compile`, for a list of batches in one call: an update on each, metrics of the last.
 
-        For networks so small that calling a step costs more than computing it: the whole loop is one XLA function.
-        It ends at the first update that is not finite, unless such are left out.
+        For networks so small that calling a step costs more than computing it: the whole loop is one XLA function. It
+        ends at the first update that is not finite, unless such are left out. Several replicas can't meet within such
+        a function: they take a step after the other, and end at the first at which they are to stop, too.
         """
+        if self.replicas.count > 1:
+            return self._one_by_one(self.compile(method, tasks_per_chunk, jit, total, objective, begin))
         update = self._update(method, tasks_per_chunk, jit, total, objective, begin)
 
         @tf.function(jit_compile=jit)
@@ -169,6 +181,16 @@ class Trainer(tf.Module):
 
         return lambda batches: loop(tf.nest.map_structure(lambda *t: tf.convert_to_tensor(np.stack(t)), *batches))
 
+    def _one_by_one(self, step):
+        def loop(batches):
+            for batch in batches:
+                metrics = step(batch)
+                if self.replicas.stopping or not (metrics["finite"] or self.skip):
+                    break
+            return metrics
+
+        return loop
+
     def _update(self, method, tasks_per_chunk, jit, total, objective, begin):
         if jit and not method.xla:
             raise ValueError(
@@ -176,11 +198,13 @@ class Trainer(tf.Module):
             )
         may_stay = without_gradient(self.weights) | method.training_only if objective is None else None
         couple = method.couple if objective is None else None
-        mean_gradient = compiled_meta_gradient(objective or method.objective, tasks_per_chunk, jit, may_stay, couple)
+        mean_gradient = compiled_meta_gradient(
+            objective or method.objective, tasks_per_chunk, jit, may_stay, couple, self.replicas
+        )
 
-        def update(batch):
+        def update(batch, share=None):
             progress = 0.0 if total is None else tf.cast(self.iteration - begin, tf.float32) / (total - begin)
-            metrics, gradients, carried = mean_gradient(self.current_weights(), batch, progress)
+            metrics, gradients, carried = mean_gradient(self.current_weights(), batch, progress, share)
             everything = [metrics["loss"], *gradients.values(), *carried.values()]
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
             if finite:

@@ -57,4 +57,5 @@ KIND = Kind(
     from_dict=settings.Settings.from_dict,
     protocol=_protocol,
     learner=_learner,
+    strategies=("none", "multi_worker"),
 )

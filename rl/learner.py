@@ -53,7 +53,8 @@ class PolicyLearner:
 
     def begin(self, folder):
         """The mean of returns goes on over a restart."""
-        rows = files.read_table(folder / "metrics.csv") if self.meta.iteration else []
+        there = self.meta.iteration and self.meta.replicas.is_chief  # alone has a table, and chooses the best
+        rows = files.read_table(folder / "metrics.csv") if there else []
         self._returns = collections.deque((row["post_return"] for row in rows), WINDOW)
 
     def advance(self):

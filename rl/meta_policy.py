@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from maml import inner_loop
 from maml.chunks import map_chunks
+from maml.replicas import here
 from rl import policy as policies
 
 
@@ -130,6 +131,7 @@ class Objective:
         self.policy, self.inner_lr, self.first_order = policy, inner_lr, first_order
         self.inner_loss, self.ratio_clip, self.kl_penalty = INNER_LOSSES[inner_loss], ratio_clip, kl_penalty
         self.tasks_per_chunk, self.jit = tasks_per_chunk, jit
+        self.replicas = here()
         # Compiled once each, wherever they are called from.
         self._compiled_value = self._compile(self._value)
         self._compiled_loss_gradient = self._compile(self._loss_gradient)
@@ -138,28 +140,35 @@ class Objective:
 
     def value(self, weights, batch):
         """(loss, KL)."""
-        loss, kl = self._total(self._compiled_value, batch, weights)
-        return loss / _num_tasks(batch), kl / _num_steps(batch)
+        (loss, kl), tasks, steps = self._total(self._compiled_value, batch, weights)
+        return loss / tasks, kl / steps
 
     def loss_gradient(self, weights, batch):
         """(loss, gradient of the loss)."""
-        return _scaled(self._total(self._compiled_loss_gradient, batch, weights), _num_tasks(batch))
+        total, tasks, _ = self._total(self._compiled_loss_gradient, batch, weights)
+        return _scaled(total, tasks)
 
     def kl_gradient(self, weights, batch):
         """The gradient of the KL."""
-        return _scaled(self._total(self._compiled_kl_gradient, batch, weights), _num_steps(batch))
+        total, _, steps = self._total(self._compiled_kl_gradient, batch, weights)
+        return _scaled(total, steps)
 
     def kl_product(self, weights, direction, batch):
         """The Hessian of the KL times a direction, exactly: the derivative of the gradient along it."""
-        return _scaled(self._total(self._compiled_kl_product, batch, weights, direction), _num_steps(batch))
+        total, _, steps = self._total(self._compiled_kl_product, batch, weights, direction)
+        return _scaled(total, steps)
 
     def _compile(self, chunk):
         return tf.function(chunk, jit_compile=self.jit or None)
 
     def _total(self, chunk, batch, *arguments):
-        """The sum over chunks of tasks, which depend on nothing but θ and their own steps."""
+        """(the sum over chunks of tasks, which depend on nothing but θ and their own steps; how many tasks, and steps).
+
+        Of several workers, over the tasks of all of them.
+        """
         parts = map_chunks(lambda tasks: chunk(*arguments, tasks), batch, self.tasks_per_chunk, one_kernel=self.jit)
-        return tf.nest.map_structure(lambda *terms: tf.add_n(terms), *parts)
+        total = tf.nest.map_structure(lambda *terms: tf.add_n(terms), *parts)
+        return self.replicas.over_workers((total, _num_tasks(batch), _num_steps(batch)))
 
     # Sums over the tasks, and the KL's over the steps, of a chunk.
 

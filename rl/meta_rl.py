@@ -10,13 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
+from data_generators.errors import UserError
 from maml import inner_loop
 from maml.meta_training import Trainer
 from rl import envs, trpo
 from rl.advantages import advantages
 from rl.meta_policy import MetaBatch, Objective, Samples, compiled_inner_step, some_tasks
 from rl.policy import gaussian_mlp
-from rl.sampling.sampler import Sampler, Sampling
+from rl.sampling.sampler import Among, Sampler, Sampling
 from rl.sampling.simulator import Simulator
 from rl.settings import BY_ADAM, largest_divisor
 
@@ -46,6 +47,10 @@ class MetaRL:
         shape = dict(activation=s.activation, context_size=s.context_size, adapted=s.adapted)
         self.policy = gaussian_mlp(observation_size, kind.action_size, **shape)
         self.trainer = Trainer(self.policy.init(s.seed), s.meta_lr)
+        self.replicas = self.trainer.replicas
+        self._part = self.replicas.own_part(s.num_tasks)
+        if self.replicas.count > 1 and s.hvp_tasks is not None:
+            raise UserError("hvp_tasks, of trpo_subsampled, goes with one worker; expected --strategy=none")
         self.seconds = {}
         self._sampler = self._outer_sampler = None
         self._num_threads = num_threads
@@ -56,7 +61,7 @@ class MetaRL:
 
     @property
     def iteration(self):
-        return int(self.trainer.iteration)
+        return int(self.trainer.iteration.numpy())
 
     def sampler(self):
         """The Sampler of training; made at the first call."""
@@ -78,14 +83,15 @@ class MetaRL:
         s = self.settings
         sampling = Sampling(
             s.datasource,
-            num_tasks=s.num_tasks,
+            num_tasks=self._part.stop - self._part.start,
             rollouts=rollouts,
             envs_per_task=envs_per_task,
             horizon=s.horizon,
             oracle=s.oracle,
             new_tasks=s.task_draw == "episode",
         )
-        return Sampler(self.policy, sampling, self._num_threads, self._simulator)
+        among = Among(self._part.start, s.num_tasks, self.replicas.total)
+        return Sampler(self.policy, sampling, self._num_threads, self._simulator, among)
 
     def tasks(self, iteration):
         """The tasks of a meta-iteration, counted from 0: [M, G], or [M, E, G] where each environment has its own."""
@@ -116,8 +122,8 @@ class MetaRL:
         "sampling_seconds", "learning_seconds": wall clock.
         """
         s, iteration, seconds = self.settings, self.iteration, Counter()
-        tasks = self.tasks(iteration)
-        weights = inner_loop.per_task(self.trainer.current_weights(), s.num_tasks)
+        tasks = self.tasks(iteration)[self._part]
+        weights = inner_loop.per_task(self.trainer.current_weights(), len(tasks))
         phases, batches = [], []
         for phase in range(s.num_updates + 1):
             with _timed(seconds, "sampling"):
@@ -132,23 +138,37 @@ class MetaRL:
             outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]), self.hvp_tasks(iteration))
             accepted = bool(outcome.accepted)
         self.seconds = dict(seconds)
-        spoilt = bool(np.isnan(phases[0].returns).all())
+        before, after, steps, diverged = self._of_all_workers(phases)
+        spoilt = bool(np.isnan(before).all())
         return {
-            "failure": _failure(spoilt, phases[-1], outcome),
+            "failure": _failure(spoilt, after, outcome),
             "spoilt": spoilt,
-            "pre_return": phases[0].returns.mean(),
-            "post_return": phases[-1].returns.mean(),
+            "pre_return": before.mean(),
+            "post_return": after.mean(),
             "loss_before": float(outcome.loss_before),
             "loss": float(outcome.loss),
             "kl": float(outcome.kl),
             "backtracks": int(outcome.backtracks),
             "accepted": accepted,
             "reason": outcome.reason(s.max_kl),
-            "steps": int(sum(t.mask.sum(dtype=np.float64) for t in phases)),
-            "diverged": int(sum(t.diverged.sum() for t in phases)),
+            "steps": steps,
+            "diverged": diverged,
             "sampling_seconds": seconds["sampling"],
             "learning_seconds": seconds.total() - seconds["sampling"],
         }
+
+    def _of_all_workers(self, phases):
+        """(returns [M] before and after adaptation, steps, diverged episodes): of the phases of all workers."""
+        self.replicas.settle_stop()
+        steps = int(sum(t.mask.sum(dtype=np.float64) for t in phases))
+        own = [
+            phases[0].returns.tolist(),
+            phases[-1].returns.tolist(),
+            steps,
+            int(sum(t.diverged.sum() for t in phases)),
+        ]
+        before, after, steps, diverged = zip(*self.replicas.exchange(own))
+        return np.concatenate(before), np.concatenate(after), sum(steps), sum(diverged)
 
     def _trpo_step(self, batch, hvp_tasks):
         s = self.settings
@@ -168,7 +188,7 @@ class MetaRL:
             losses.append(loss)
             finite &= tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss, *gradients.values())])
             if finite:
-                self.trainer.optimizer_step(gradients)
+                self.replicas.step_all(self.trainer.optimizer_step, gradients)
         self.trainer.iteration.assign_add(1)
         loss, kl = self._objective.value(self.trainer.current_weights(), batch)
         return trpo.Outcome(losses[0], loss, kl, tf.constant(0), finite)
@@ -217,9 +237,9 @@ def _timed(seconds, part):
     seconds[part] += time.monotonic() - start
 
 
-def _failure(spoilt, adapted, outcome):
-    """Why the training can't go on, or "". spoilt: θ's simulations all diverged. adapted: the last Trajectories."""
-    if spoilt or np.isnan(adapted.returns).all():
+def _failure(spoilt, returns, outcome):
+    """Why the training can't go on, or "". spoilt: θ's simulations all diverged. returns: after adaptation."""
+    if spoilt or np.isnan(returns).all():
         return f"every simulation diverged {'before' if spoilt else 'after'} adaptation"
     if outcome.accepted and not np.isfinite([outcome.loss, outcome.kl]).all():
         return "loss or KL is not finite after the outer step"

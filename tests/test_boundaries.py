@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ALGORITHM = ("inner_loop", "method", "networks", "layers", "kernels", "losses", "chunks", "meta_training", "optimizers",
-             "evaluation")  # fmt: skip
+             "evaluation", "replicas")  # fmt: skip
 FLAT = tuple(f"maml.{name}" for name in ALGORITHM)
 METHODS = (*FLAT, "maml.methods")
 RUNS = (*METHODS, "maml.runs", "data_generators")
@@ -16,6 +16,7 @@ RL = (*FLAT, "maml.methods.card", "maml.runs", "maml.reports", "maml.benchmarks.
 MAY_IMPORT = {
     "data_generators": ("data_generators",),
     **{f"maml/{name}.py": (*FLAT, "data_generators.episode", "data_generators.errors") for name in ALGORITHM},
+    "maml/launch.py": (),
     "maml/methods": (*METHODS, "data_generators.errors", "data_generators.episode"),
     "maml/runs": RUNS,
     "maml/reports": REPORTS,

@@ -154,7 +154,7 @@ def case_of(datasource, method="maml", **given):
 def main(datasource, method="maml"):
     """Prints meta-iterations a second; of MAML in two other forms too, the flatness, and the arithmetic."""
     case = case_of(datasource, method)
-    print(_headline(case))
+    print(headline(case))
     started, draw, num_tasks = time.perf_counter(), case.draw(), case.settings.training.num_tasks
     step = case.step(case.method())
     step(draw(num_tasks))
@@ -176,7 +176,7 @@ def main(datasource, method="maml"):
             print(f"{size:10d} {tasks:9.1f} {memory:10.0f}")
 
 
-def _headline(case):
+def headline(case):
     """'Omniglot, 5-way 1-shot: MAML, 32 tasks, …': what is measured."""
     settings, of = case.settings, case.episodes
     ways = "" if of.num_ways == 5 else f"{of.num_ways} ways in training, "

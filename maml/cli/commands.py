@@ -1,12 +1,14 @@
 """What the command line can be asked for. Each command is a function of the CommandLine and returns the exit code."""
 
+import contextlib
 import importlib
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 from data_generators.errors import UserError
-from maml.benchmarks import meta_step
+from maml.benchmarks import meta_step, sharing
 from maml.cli import before_tensorflow, kinds
 from maml.cli import help as texts
 from maml.cli.plans import (
@@ -22,7 +24,7 @@ from maml.cli.plans import (
 )
 from maml.cli.reproduce import RESULTS, reproduce
 from maml.reports import page, plots, summaries
-from maml.runs import authors, testing
+from maml.runs import authors, testing, workers
 from maml.runs.run import make_run
 from maml.trained.classifier import classify_folder
 from maml.trained.loading import load_authors, load_run
@@ -31,6 +33,7 @@ from rl import plots as reinforcement_plots
 
 HELP = {"help", "helpfull"}  # whatever stands beside it
 DRAW = {kinds.SUPERVISED.name: plots.draw, kinds.REINFORCEMENT.name: reinforcement_plots.draw}
+OF_THE_MACHINE = ("data_path", "cache_dir", "logdir")  # where workers may differ
 FILM, ROLLOUTS = "rl.film.render", "rl.benchmark"  # imported on request: they need MuJoCo
 
 
@@ -49,16 +52,37 @@ def command(asked):
 
 def train_and_test(asked):
     """A run, from training to the headline."""
-    kind, settings, folder, protocol, options, imported = plan(asked)
-    before_tensorflow.hold_to(settings.to_dict()["jit"], asked.arguments)
-    run = make_run(kind, settings, folder, options, asked["log"])
-    if asked["train"]:
+    sharing = workers.plan(asked["strategy"], kinds.kind_of(asked["datasource"]).strategies)
+    with contextlib.ExitStack() as stack:
+        scratch = None if sharing.is_chief else stack.enter_context(tempfile.TemporaryDirectory(prefix="maml-"))
+        planned = plan(asked, scratch)
+        before_tensorflow.hold_to(planned.settings.to_dict()["jit"], asked.arguments)
+        replicas = stack.enter_context(workers.joined(sharing))
+        return _train_and_test(asked, _agreed(replicas, asked, planned), replicas)
+
+
+def _agreed(replicas, asked, planned):
+    """The Plan as the chief has it, whose settings may be those of its run folder."""
+    given = {name: value for name, value in asked.values.items() if name not in OF_THE_MACHINE}
+    workers.check_same(replicas, given)
+    if replicas.processes == 1:
+        return planned
+    settings = planned.kind.from_dict(replicas.exchange(planned.settings.to_dict())[0], "the chief's settings")
+    return planned._replace(settings=settings, protocol=planned.kind.protocol(settings, planned.options))
+
+
+def _train_and_test(asked, planned, replicas):
+    kind, settings, folder, protocol, options, imported = planned
+    run = make_run(kind, settings, folder, options, asked["log"] and replicas.is_chief)
+    if asked["train"] and replicas.is_chief:
         run.check_kept(protocol.checkpoint, asked["resume"])
     if asked["train"] and not run.train(asked["resume"]):
         print(f"stopped and saved at iteration {run.iteration:,}; the same command goes on from there")
         return 128 + run.stopped_by
-    label = authors.import_into(run, imported) if imported else None
+    label = authors.import_into(run, imported) if imported and replicas.is_chief else imported
     summary = testing.test(run, protocol, command_line(asked), label)
+    if not replicas.is_chief:
+        return 0
     DRAW[kind.name](folder)
     run.show_figures()
     if asked["render"]:
@@ -129,9 +153,13 @@ def benchmark(asked):
     """Measures the speed of this machine."""
     name = asked["datasource"] if "datasource" in asked.given else "omniglot"
     kind, with_method = kinds.kind_of(name), name in meta_step.DATASOURCES
-    understood = {*INSTEAD, "datasource", *(("method",) if with_method else ())}
+    understood = {*INSTEAD, "datasource", *(("method", "strategy") if with_method else ())}
     refuse(asked, understood, lambda _: ", which the benchmark settles itself; expected the command without it")
-    if with_method:
+    if asked["strategy"] not in (None, "none", "multi_worker"):
+        raise UserError(f"benchmark measures strategy none or multi_worker, got {asked['strategy']}")
+    if with_method and asked["strategy"] == "multi_worker":
+        sharing.main(name, kinds.method_of(kind, {"method": asked["method"]}))
+    elif with_method:
         method = kinds.method_of(kind, {"method": asked["method"]})
         before_tensorflow.hold_to(kinds.PRESETS[kind.name](name, method).to_dict()["jit"], asked.arguments)
         meta_step.main(name, method)

@@ -26,6 +26,11 @@ class General(Record):
     train: bool = setting(True, "False: only test what is in the run folder")
     resume: bool = setting(True, "go on from the newest checkpoint; False starts anew and sets the old folder aside")
     log: bool = setting(True, "write TensorBoard events (metrics.csv is always written)")
+    strategy: str | None = setting(
+        None,
+        "share the tasks: mirrored (the GPUs of this machine), multi_worker (processes and machines), none [mirrored "
+        "with several GPUs; multi_worker where TF_CONFIG or Slurm names several; else none]",
+    )
     logdir: str | None = setting(
         None, "where run folders go: <logdir>/<experiment>/seed_<seed> [logs; with --report and --reproduce: results]"
     )
@@ -98,7 +103,11 @@ class Instead(Record):
     """Instead of a run."""
 
     report: bool = setting(False, "rebuild <logdir>/README.md and its figures from the run folders")
-    benchmark: bool = setting(False, "measure the speed of the meta-step on this machine, of Omniglot or --datasource")
+    benchmark: bool = setting(
+        False,
+        "measure the speed of the meta-step on this machine, of Omniglot or --datasource; "
+        "with --strategy=multi_worker, of two workers beside one",
+    )
     methods: bool = setting(False, "list the methods: name, title, what it learns, published cells, paper")
     help: bool = setting(False, "the options, and the settings of the data source and method named beside it")
     helpfull: bool = setting(False, "the settings of all data sources and methods")

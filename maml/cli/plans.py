@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from data_generators.errors import UserError
 from maml.cli import kinds, options
 from maml.cli.flags import TWINS, known
-from maml.runs import authors
+from maml.runs import authors, files
 from maml.runs.kind import Kind
 from maml.runs.resolve import settle
 
@@ -30,15 +30,20 @@ class Plan(NamedTuple):
     imported: Path | None
 
 
-def plan(asked) -> Plan:
-    """The Plan of a command line, held against what the run folder holds. UserError for what can't be."""
+def plan(asked, scratch: Path | None = None) -> Plan:
+    """The Plan of a command line, held against what the run folder holds. UserError for what can't be.
+
+    scratch: where a worker that is not the chief has the run folder, which then holds nothing.
+    """
     kind = kinds.kind_of(asked["datasource"])
     given, options = settings_given(asked, kind), test_options(asked, kind)
     settings = kind.resolve(asked["datasource"], options, **given)
     if not (asked["train"] or asked["resume"]):
         raise UserError("resume=False given with train=False, which trains nothing to begin anew; expected one of them")
-    logdir = asked["logdir"] or LOGDIR
-    if options.get("checkpoint"):  # no folder has settings of its own for it: they are the flags'
+    logdir = scratch or asked["logdir"] or LOGDIR
+    if scratch:
+        imported, folder = options.get("checkpoint"), files.run_folder(scratch, settings.name, settings.seed)
+    elif options.get("checkpoint"):  # no folder has settings of its own for it: they are the flags'
         imported = authors.prefix_of(options["checkpoint"])
         folder = authors.folder_of(logdir, settings, imported)
     else:

@@ -93,6 +93,7 @@ class Summary:
     variant: {setting: value} in which it differs from its method's preset.
     unit: "accuracy" as a fraction, "mse" or "return". headline: the file of the evaluation that is quoted.
     folder: where it lies. cut: what the data were too few for in its training, and what was done; None for nothing.
+    replicas: how many trained it together, each number there was.
     """
 
     experiment: str
@@ -117,6 +118,7 @@ class Summary:
     evaluations: tuple
     folder: Path
     cut: str | None = None
+    replicas: tuple = (1,)
 
     @property
     def quoted(self):

@@ -1,6 +1,7 @@
 """Adaptation curves of a supervised method: learning test tasks, and what is written down of it."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -47,8 +48,9 @@ class Curves:
         return self._evaluator(transductive)(weights, tasks, num_steps, inner_lr)
 
     def tasks_of(self, split, num_shots, num_queries, num_tasks):
-        """The first tasks of a split, one by one; K and Q of a class."""
-        return (self.tasks.sample(split, EVALUATION_SEED, i, 1, num_shots, num_queries) for i in range(num_tasks))
+        """Functions that draw the first tasks of a split, one by one; K and Q of a class."""
+        draw = functools.partial(self.tasks.sample, split, EVALUATION_SEED)
+        return (functools.partial(draw, i, 1, num_shots, num_queries) for i in range(num_tasks))
 
     def _tasks_by(self, protocol, num_shots, split):
         """Those of a protocol, with a progress bar."""

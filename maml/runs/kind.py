@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import tensorflow as tf
 
 from data_generators.errors import UserError
+from maml.replicas import STRATEGIES
 from maml.runs.checkpoints import Best, Latest
 
 
@@ -21,6 +22,7 @@ class Kind(NamedTuple):
     from_dict: (record of config.json, its origin) -> Settings.
     protocol: (settings, options) -> how to test: has `checkpoint` and `is_headline(settings)`.
     learner: (settings, options) -> Learner, with its data.
+    strategies: those of `replicas.STRATEGIES` that it knows.
 
     All raise UserError for what can't be.
     """
@@ -35,6 +37,7 @@ class Kind(NamedTuple):
     from_dict: Callable
     protocol: Callable
     learner: Callable
+    strategies: tuple = STRATEGIES
 
 
 class Progress(NamedTuple):

@@ -17,6 +17,7 @@ from maml.runs.checkpoints import KEEP, Best, Checkpoints, Latest, State
 from maml.runs.events import Events
 from maml.runs.kind import Kind, Learner
 
+REPLICAS = "replicas"  # column of metrics.csv: how many trained, where it was ever more than one
 # Ctrl-C; what schedulers and `docker stop` send; a terminal that is closed, where the system has that.
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -40,6 +41,7 @@ class Run:
         self.settings = learner.settings
         self.folder = Path(folder)
         self.state = State(learner.state)
+        self.replicas = learner.state.replicas
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.state, self.settings.to_dict())
         self._events = Events(self.folder / "tensorboard", self.settings.to_dict()) if log else None
         self._columns = ()
@@ -50,12 +52,19 @@ class Run:
     @property
     def iteration(self) -> int:
         """That of the weights at hand."""
-        return int(self.state.trainer.iteration)
+        return int(self.state.trainer.iteration.numpy())
 
     @property
     def iterations_trained(self) -> int:
         """The highest iteration of the training."""
         return max(self.checkpoints.iterations(), default=self._trained or self.iteration)
+
+    def replicas_trained(self) -> dict:
+        """{"replicas": how many trained, all numbers there were}; {} where it was never more than one."""
+        path = self.folder / "metrics.csv"
+        if REPLICAS not in files.read_columns(path):
+            return {}
+        return {REPLICAS: sorted({row[REPLICAS] or 1 for row in files.read_table(path)})}
 
     # Training
 
@@ -86,12 +95,13 @@ class Run:
             )
 
     def _train(self):
-        learner, total = self.learner, self.settings.total_iterations
+        learner, replicas, total = self.learner, self.replicas, self.settings.total_iterations
         if self.iteration >= total:
             return True
         print(self._announcement(), file=sys.stderr, flush=True)
         bar = tqdm.tqdm(total=total, initial=self.iteration, desc=self.settings.name, smoothing=0.05, unit="it")
         with bar, _stops() as stopped:
+            replicas.told_to_stop = stopped
             while self.iteration < total:
                 before = self.iteration
                 progress = learner.advance()
@@ -104,11 +114,13 @@ class Run:
                     bar.set_postfix_str(learner.describe(progress.row), refresh=False)
                     self._record(progress.row)
                 bar.update(self.iteration - before)
-                at_checkpoint = self.iteration % learner.checkpoint_every == 0 or self.iteration == total
-                if at_checkpoint or stopped:
+                if self.iteration == total:
+                    replicas.settle_stop()
+                stopping = replicas.stopping
+                if self.iteration % learner.checkpoint_every == 0 or self.iteration == total or stopping:
                     self._save()
-                if stopped:
-                    self.stopped_by = stopped[0]
+                if stopping:
+                    self.stopped_by = stopped[0] if stopped else signal.SIGTERM  # another process may have been told
                     return False
         return True
 
@@ -132,6 +144,7 @@ class Run:
             self._check_length()
         else:
             set_aside(self.folder)
+        self.take_chiefs()
         self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
         files.write_json(self.folder / "config.json", self.settings.to_dict())
         files.rename_columns(self.folder / "metrics.csv", self.learner.old_columns)
@@ -173,7 +186,7 @@ class Run:
         return UserError(f"{progress.failure}; {last} in {self.checkpoints.folder}")
 
     def _remember_best(self, progress):
-        if progress.score is not None and progress.score > float(self.state.best_score):
+        if progress.score is not None and progress.score > self.state.best_score.numpy():
             self.state.best_score.assign(progress.score)
             self.state.best_iteration.assign(self.iteration if progress.scored_at is None else progress.scored_at)
 
@@ -181,6 +194,8 @@ class Run:
         """A row of metrics.csv for this iteration, and TensorBoard's scalars; before the checkpoint, if any."""
         self._check_there()
         path = self.folder / "metrics.csv"
+        if self.replicas.count > 1 or REPLICAS in self._columns:
+            row = {**row, REPLICAS: self.replicas.count}
         if new := [name for name in row if name not in self._columns]:
             self._columns = (*self._columns, *new)
             if path.exists():
@@ -196,7 +211,7 @@ class Run:
         self.state.seconds.assign_add(now - self._since)
         self._since = now
         table = files.seal_table(self.folder / "metrics.csv")
-        self.checkpoints.save(self.iteration, int(self.state.best_iteration), table)
+        self.checkpoints.save(self.iteration, int(self.state.best_iteration.numpy()), table)
 
     def show_figures(self) -> None:
         """Adds the figures in the folder to TensorBoard's events."""
@@ -205,11 +220,16 @@ class Run:
 
     # Restoring
 
+    def take_chiefs(self) -> None:
+        """Sets the state to the chief's, which alone has a folder to restore it from."""
+        self.replicas.take_chiefs(self.state.variables)
+
     def restore(self, checkpoint: Best | Latest | int) -> str:
         """Sets the state to a checkpoint, and returns its label for the record: "best", "latest", "iteration 500".
 
         Where there are no checkpoints, as in a run folder that was published, those of weights.npz, and their label.
-        Raises UserError where there is neither.
+        Raises UserError where there is neither. Of several processes only the chief is to call it, and all
+        `take_chiefs` then.
         """
         if isinstance(checkpoint, int):
             self.checkpoints.restore(checkpoint)
@@ -225,7 +245,7 @@ class Run:
 
     def _restore_best(self):
         """Whether there is a best checkpoint, which the state, that of the latest, is then set to."""
-        best, seconds = int(self.state.best_iteration), float(self.state.seconds)
+        best, seconds = int(self.state.best_iteration.numpy()), self.state.seconds.numpy()
         if best < 0 or best == self.iteration:
             return best >= 0
         try:
@@ -251,7 +271,7 @@ class Run:
             "title": self.settings.title,
             "iteration": self.iteration,
             "trained": self.iterations_trained,
-            "seconds": float(self.state.seconds),
+            "seconds": float(self.state.seconds.numpy()),
         }
         tested = {name: weight.numpy() for name, weight in self.learner.tested_weights().items()}
         files.write_weights(self.folder / files.WEIGHTS, tested, about)

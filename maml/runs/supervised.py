@@ -14,7 +14,7 @@ from maml import methods, optimizers
 from maml.meta_training import Trainer
 from maml.methods import _pretraining
 from maml.methods.pretrained import unadapted_objective
-from maml.runs import memory, seen
+from maml.runs import memory, seen, workers
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
 from maml.runs.problems import problem_of, training_episodes
@@ -93,7 +93,7 @@ class SupervisedLearner:
 
     @property
     def iteration(self) -> int:
-        return int(self.state.iteration)
+        return int(self.state.iteration.numpy())
 
     # Training
 
@@ -141,7 +141,7 @@ class SupervisedLearner:
     @property
     def skipped(self) -> int:
         """Updates that were left out so far, as they were not finite."""
-        return int(self.state.skipped) if self.settings.training.skip_not_finite else 0
+        return int(self.state.skipped.numpy()) if self.settings.training.skip_not_finite else 0
 
     def _failure(self, metrics):
         iteration = self.iteration + (not self.settings.training.skip_not_finite)  # which does not count it else
@@ -203,7 +203,8 @@ class SupervisedLearner:
 
     def _draw_episode(self, step):
         (ways, shots, queries, *how), training = self._episodes, self.settings.training
-        return self.tasks.sample("train", training.seed, step, training.num_tasks, shots, queries, ways, *how)
+        whole = "train", training.seed, step, training.num_tasks, shots, queries, ways, *how
+        return self.state.replicas.draw(lambda part: self.tasks.sample(*whole, part), training.num_tasks)
 
     def _draw_batch(self, step):
         settings = self.settings
@@ -332,6 +333,8 @@ def _learner(settings, options):
         split=task_fractions(task),
         split_seed=task.split_seed,
     )
+    if task.classification:
+        workers.check_same_data(tasks.contents())
     for shots in protocol.shots:
         tasks.check(protocol.split, shots, protocol.queries or shots)
     return SupervisedLearner(settings, tasks)

@@ -26,7 +26,8 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
     there as it is. A test of the headline leaves θ in the folder, too. UserError where the result that is read is not
     finite; others that aren't are None.
     """
-    label = imported or run.restore(protocol.checkpoint)
+    label = imported or (run.restore(protocol.checkpoint) if run.replicas.is_chief else "the chief's")
+    run.take_chiefs()
     tested = list(run.learner.evaluate(protocol, run.folder))
     evaluations = [{**_finite(t.evaluation), "checkpoint": label, "iteration": run.iteration} for t in tested]
     for name, (columns, rows) in (table for t in tested for table in t.tables.items()):
@@ -52,7 +53,8 @@ def _summary(run, command, evaluations, imported):
         **about,
         "seed": run.settings.seed,
         "command": command,
-        "wall_time_seconds": float(run.state.seconds),
+        "wall_time_seconds": float(run.state.seconds.numpy()),
+        **run.replicas_trained(),
         "headline": evaluations[0]["file"],
         "evaluations": sorted(evaluations, key=_in_order),
         **provenance(run.learner.packages),

@@ -5,6 +5,7 @@ Letters of shapes: M tasks, E environments of a task, B = M·E, K episodes and H
 T steps of a task, padded, O of an observation, A of an action, G numbers that make a task.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,6 +80,17 @@ class Sampling:
             raise UserError(f"until is {self.until!r}, expected one of {', '.join(UNTIL)}")
 
 
+class Among(NamedTuple):
+    """Where the tasks of a sampler stand among those of several workers.
+
+    first: number of its first task. num_tasks: how many there are in all. total: a count -> its sum over the workers.
+    """
+
+    first: int
+    num_tasks: int
+    total: Callable
+
+
 class Sampler:
     """Samples episodes of an environment with a policy.
 
@@ -86,10 +98,12 @@ class Sampler:
     sampling: a Sampling.
     num_threads: of the simulator, None for all cores; they change nothing but its speed.
     simulator: what makes the environments, by the arguments of Simulator.
+    among: an Among, where the tasks are some of those that several workers sample.
     """
 
-    def __init__(self, policy, sampling, num_threads=None, simulator=Simulator):
+    def __init__(self, policy, sampling, num_threads=None, simulator=Simulator, among=None):
         self.policy, self.sampling = policy, sampling
+        self.among = among or Among(0, sampling.num_tasks, lambda count: count)
         self._grid = sampling.num_tasks, sampling.envs_per_task
         num_envs = sampling.num_tasks * sampling.envs_per_task
         self.simulator = simulator(sampling.name, num_envs, num_threads, sampling.oracle, sampling.horizon)
@@ -129,7 +143,7 @@ class Sampler:
         simulator, (num_tasks, num_envs) = self.simulator, self._grid
         record = self._record = self._record or self._new_record()
         budget = self.sampling.rollouts * self.horizon
-        generators, seeds = _generators(key, num_tasks * num_envs)
+        generators, seeds = _generators(key, num_tasks * num_envs, self.among.first * num_envs)
         if self.sampling.new_tasks:
             tasks = self._draw_tasks(generators)
         observations = simulator.reset(tasks, seeds)
@@ -155,8 +169,11 @@ class Sampler:
                 lengths = np.where(done.reshape(self._grid) & running, t + 1, lengths)
                 if self.sampling.until == "each":
                     running = lengths.sum(1, keepdims=True) < budget
-                elif lengths.sum() >= budget * num_tasks:
+            # No sooner, as workers meet here: before, not even all steps were enough.
+            if self.sampling.until == "all" and (t + 1) * num_envs >= budget:
+                if self.among.total(lengths.sum()) >= budget * self.among.num_tasks:
                     break
+            if done.any():
                 if not running.any():
                     break
                 ended = [generators[i] for i in np.flatnonzero(done)]
@@ -188,9 +205,9 @@ class Sampler:
         return np.concatenate([self.kind.sample_tasks(generator, 1) for generator in generators])
 
 
-def _generators(key, count):
+def _generators(key, count, first=0):
     """(a generator of the action noise, and of tasks, of each environment; a seed for its starts)."""
-    sequences = [np.random.SeedSequence((*key, number)) for number in range(count)]
+    sequences = [np.random.SeedSequence((*key, number)) for number in range(first, first + count)]
     seeds = [int(sequence.generate_state(1)[0]) for sequence in sequences]
     return [np.random.Generator(np.random.SFC64(sequence.spawn(1)[0])) for sequence in sequences], seeds
 

@@ -113,6 +113,20 @@ def start(folder, source, moment):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def last_state(folder):
+    """{name: bytes} of everything in the newest checkpoint but how long it took."""
+    newest = newest_checkpoint(folder)
+    reader = tf.train.load_checkpoint(str(newest))
+    names = [
+        name for name in reader.get_variable_to_shape_map() if "seconds" not in name and "OBJECT_GRAPH" not in name
+    ]
+    return {"newest": newest.parent.name, **{name: np.asarray(reader.get_tensor(name)).tobytes() for name in names}}
+
+
+def newest_checkpoint(folder):
+    return max((folder / "checkpoints").glob("iteration_*")) / "state"
+
+
 if __name__ == "__main__":
     for scenario in sys.argv[2:]:
         source, moment = scenario.split(":")

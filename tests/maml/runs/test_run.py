@@ -13,6 +13,7 @@ import killed
 import numpy as np
 import pytest
 import tensorflow as tf
+from killed import last_state, newest_checkpoint
 
 from data_generators.errors import UserError
 from data_generators.sinusoid import SinusoidTasks
@@ -46,20 +47,6 @@ def kills(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return folder, {line.rsplit(":", 1)[0]: int(line.rsplit(":", 1)[1]) for line in done.stdout.splitlines()}
-
-
-def last_state(folder):
-    """{name: bytes} of everything in the newest checkpoint but how long it took."""
-    newest = newest_checkpoint(folder)
-    reader = tf.train.load_checkpoint(str(newest))
-    names = [
-        name for name in reader.get_variable_to_shape_map() if "seconds" not in name and "OBJECT_GRAPH" not in name
-    ]
-    return {"newest": newest.parent.name, **{name: np.asarray(reader.get_tensor(name)).tobytes() for name in names}}
-
-
-def newest_checkpoint(folder):
-    return max((folder / "checkpoints").glob("iteration_*")) / "state"
 
 
 def image_run(folder, tasks=None, **given):

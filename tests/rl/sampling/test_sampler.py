@@ -9,7 +9,7 @@ import rl.envs
 from data_generators.errors import UserError
 from maml import inner_loop
 from rl import policy as policies
-from rl.sampling.sampler import Sampler, Sampling, Trajectories
+from rl.sampling.sampler import Among, Sampler, Sampling, Trajectories
 
 KEY = (1, 0, 0)
 
@@ -209,3 +209,26 @@ def test_too_many_environments_get_one_line():
 def test_an_unknown_end_of_sampling_gets_one_line():
     with pytest.raises(UserError, match="until is 'any', expected one of all, each"):
         sampled(until="any")
+
+
+def of_worker(first, stop, total):
+    """What a worker samples that has tasks `first` to `stop` of three. total: as of an Among."""
+    policy, weights = per_task_weights(rl.envs.get("point"), 3)
+    tasks = rl.envs.get("point").sample_tasks(np.random.default_rng(0), 3)[first:stop]
+    sampling = Sampling("point", stop - first, 4, horizon=10)
+    sampler = Sampler(policy, sampling, num_threads=1, among=Among(first, 3, total))
+    return sampler({name: w[first:stop] for name, w in weights.items()}, tasks, KEY)
+
+
+def test_workers_sample_what_one_would():
+    """Tasks 0 and 1, and task 2, of four episodes of 10 steps, none of which ends early."""
+    whole, first, second = sampled(), of_worker(0, 2, lambda count: 3 * count // 2), of_worker(2, 3, lambda c: 3 * c)
+    for name, *parts, all_of_them in zip(whole._fields, first, second, whole):
+        np.testing.assert_array_equal(np.concatenate(parts), all_of_them, err_msg=name)
+
+
+def test_a_worker_goes_on_until_all_have_steps_enough():
+    """The other's two tasks come late: it is asked at every lock-step from the one at which all might have enough."""
+    counts = []
+    got = of_worker(2, 3, lambda count: counts.append(int(count)) or (120 if len(counts) == 11 else 0))
+    assert counts == [40] * 10 + [50] and got.mask.sum() == 50
