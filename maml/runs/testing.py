@@ -155,7 +155,8 @@ def _of_returns(summary, entry, settings):
     for step, (value, error) in enumerate(zip(entry["values"], entry["errors"])):
         line = f"{step:14d}   {value:8.2f} ± {error:5.2f}"
         if published and str(step) in published["values"]:
-            line += f"    {published['values'][str(step)]:8.2f} ± {published['errors'][str(step)]:5.2f}"
+            theirs = published["errors"][str(step)]
+            line += f"    {published['values'][str(step)]:8.2f}" + ("" if theirs is None else f" ± {theirs:5.2f}")
         lines.append(line)
     if not published:
         lines.append(_beside(summary, entry, settings))

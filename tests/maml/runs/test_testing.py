@@ -437,6 +437,9 @@ def test_the_headline_of_returns_is_the_whole_curve():
         "             1     192.23 ± 13.60      293.19 ±  8.79",
         "2 episodes ended because the simulation diverged",
     ]
+    entry["published"] = {"values": {"1": 293.193}, "errors": {"1": None}}
+    lines = testing.headline({**summary, "evaluations": [entry]}, None).splitlines()
+    assert lines[-2] == "             1     192.23 ± 13.60      293.19"
 
 
 def test_the_headline_is_of_the_summary_as_it_is_written(images):
