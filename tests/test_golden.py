@@ -34,6 +34,7 @@ RUNS = {
     "miniimagenet": ("--datasource=miniimagenet --data_path={data}/miniimagenet_tiny", "miniimagenet_tiny", 20, 4),
     "point": ("--datasource=point", None, 5, 2),  # 4 s each
 }
+SLOW = ("miniimagenet", "point")
 
 
 def read(name):
@@ -118,7 +119,7 @@ def machine():
     }
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", [pytest.param(run, marks=[pytest.mark.slow] * (run in SLOW)) for run in RUNS])
 def test_the_weights_after_a_few_iterations_are_the_golden_ones(run, tmp_path):
     """Every bit where processor, cores and TensorFlow are the golden's; else norms and means, and then skipped."""
     _, needed, _, tolerance = RUNS[run]
