@@ -25,9 +25,9 @@ SINE = [*SINE.split(), "--eval_tasks=4", "--logdir=logs"]
 RUN = pathlib.Path("logs/sinusoid_10shot_meta_batch_size_4/seed_1")
 INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-STARTS = 8  # of a run, of which all but the last are stopped
-KILLED_RUNS = 3
-ODD_COMMANDS = 16
+STARTS = 6  # of a run, of which all but the last are stopped
+KILLED_RUNS = 2
+ODD_COMMANDS = 12
 PATIENCE = 60.0  # seconds of a start that nobody stops
 NEVER = {"reproduce", "benchmark", "report", "logdir", "flagfile", "undefok"}  # they write elsewhere, or take long
 VALUES = ("", "-1", "0", "1", "2.5", "1e30", "nan", "inf", "x", "1000000000000", "None", "True", "~", "β", "\udcff")

@@ -29,7 +29,8 @@ def config(cluster, kind="worker", index=0):
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch):
     for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what a test leaves there is taken away again
+        monkeypatch.delenv(name)
 
 
 # Who they are
