@@ -144,9 +144,9 @@ class PolicyLearner:
 
     def _published(self, protocol):
         """What the authors' curve says at each step, where a test by this protocol stands beside it, else None."""
-        if protocol.suffix or not self.settings.is_papers:
-            return None
         curve = published.find(self.settings.datasource, self.settings.method)
+        if protocol.suffix or not self.settings.is_papers or curve is None:
+            return None
         return {
             "values": {str(step): mean for step, mean in enumerate(curve.means)},
             "errors": {str(step): sem for step, sem in enumerate(curve.sems)},

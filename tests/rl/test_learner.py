@@ -304,6 +304,11 @@ def test_other_settings_than_the_papers_have_nothing_beside_them(tmp_path):
     assert result.tables.keys() == {"adaptation_test_tasks_2.csv", "returns_test_tasks_2.csv"}
 
 
+def test_a_method_without_a_published_curve_has_nothing_beside_it():
+    learner = PolicyLearner(resolve("point", "anil", metatrain_iterations=0))
+    assert learner._published(protocol_of(learner.settings)) is None
+
+
 def test_the_oracle_does_not_adapt(tmp_path):
     learner = PolicyLearner(resolve("point", "oracle", metatrain_iterations=0))
     (result,) = learner.evaluate(protocol_of(learner.settings), tmp_path)
