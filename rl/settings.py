@@ -42,7 +42,9 @@ class Settings(Record):
     """
 
     datasource: str = setting("point", "what moves, and what it is to do", flag=False, choices=DATASOURCES)
-    method: str = setting("maml", "maml, one of the paper's comparisons, or ANIL", flag=False, choices=METHODS)
+    method: str = setting(
+        "maml", "maml, one of the paper's comparisons, ANIL, or the context vector", flag=False, choices=METHODS
+    )
     metatrain_iterations: int = setting(500, "meta-updates", at_least=0, free=True)
     num_tasks: int = setting(40, "M: policies adapted in a meta-update, one a task", flag="meta_batch_size", at_least=1)
     rollouts: int = setting(

@@ -33,7 +33,7 @@ from rl import plots as reinforcement_plots
 
 HELP = {"help", "helpfull"}  # whatever stands beside it
 DRAW = {kinds.SUPERVISED.name: plots.draw, kinds.REINFORCEMENT.name: reinforcement_plots.draw}
-OF_THE_MACHINE = ("data_path", "cache_dir", "logdir")  # where workers may differ
+MAY_DIFFER = ("data_path", "cache_dir", "logdir")  # among workers
 FILM, ROLLOUTS = "rl.film.render", "rl.benchmark"  # imported on request: they need MuJoCo
 
 
@@ -63,7 +63,7 @@ def train_and_test(asked):
 
 def _agreed(replicas, asked, planned):
     """The Plan as the chief has it, whose settings may be those of its run folder."""
-    given = {name: value for name, value in asked.values.items() if name not in OF_THE_MACHINE}
+    given = {name: value for name, value in asked.values.items() if name not in MAY_DIFFER}
     workers.check_same(replicas, given)
     if replicas.processes == 1:
         return planned

@@ -41,7 +41,7 @@ way in which its paper tests. Of several seeds the interval is the mean of their
 def rebuild(results_dir, out="README.md", parts=()):
     """Rewrites results_dir/out from the summaries of the run folders results_dir/*/seed_*; returns its path.
 
-    Beside it index.html is written, see `web`.
+    Beside it index.html is written, see `web`, and the pictures of `side_by_side`.
 
     deviations.md in results_dir, if there, is included word for word. If results_dir is the project's own, the short
     table in the project's README is rewritten too.
@@ -119,7 +119,7 @@ def _front_picture(base, runs):
     """A wave before and after its steps, beside the adaptation curve of the first classifier that was published."""
     maml = [run for run in runs if run.method == "maml" and not run.variant]
     waves = [run for run in maml if plots.has_fits(run)]
-    classifiers = [run for run in all_beside(maml) if run.unit == "accuracy"]
+    classifiers = [run for run in all_beside(maml) if run.unit == "accuracy" and run.quoted.published]
     if not waves or not classifiers:
         return ""
     path = plots.front(waves[0].folder, classifiers[0].folder, base / "results" / "front.png")

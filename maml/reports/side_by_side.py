@@ -54,8 +54,8 @@ def section(runs: Iterable[Summary], base: Path) -> str:
 
 def _data_sets(runs):
     """Those that were classified, the published ones first."""
-    found = dict.fromkeys(run.dataset for run in runs if run.unit == "accuracy")
-    return [*(name for name in cells.datasets() if name in found), *(found.keys() - set(cells.datasets()))]
+    found, published = {run.dataset for run in runs if run.unit == "accuracy"}, cells.datasets()
+    return [*(name for name in published if name in found), *sorted(found - {*published})]
 
 
 # Classification
@@ -66,7 +66,7 @@ def entries(dataset: str, runs: Iterable[Summary]) -> dict[str, dict[tuple, Entr
     found, labels, shown = {}, {}, set()
     for name in methods.names():
         for cell in (cell for other, cell in cells.cells() if other == name and cell.num_classes is not None):
-            labels.setdefault((name, str(cell.variant)), cells.method_title(name, cell))
+            labels.setdefault((name, _key(cell.variant)), cells.method_title(name, cell))
             if cell.dataset == dataset:
                 group = longest(cells.standing_beside(name, cell, runs))
                 shown |= {run.folder for run, _ in group}
@@ -96,7 +96,12 @@ def _row(name, variant, labels):
     """The method's title; of other settings than its usual ones what a paper calls them, or their flags."""
     flags = ", ".join(flag.removeprefix("--") for flag in cells.as_flags(name, variant))
     title = methods.get(name).title
-    return labels.get((name, str(variant)), f"{title}, {flags}" if flags else title)
+    return labels.get((name, _key(variant)), f"{title}, {flags}" if flags else title)
+
+
+def _key(variant):
+    """The same for the same settings, in whichever order."""
+    return str(sorted(variant.items()))
 
 
 def _experiments(runs):
@@ -104,7 +109,7 @@ def _experiments(runs):
     found = {}
     for result in quoted(runs):
         run = result.run
-        experiment = (run.num_classes, run.num_shots, str(sorted(run.variant.items())))
+        experiment = (run.num_classes, run.num_shots, _key(run.variant))
         found.setdefault(experiment, []).append(result)
     return [longest(results) for results in found.values()]
 

@@ -1,4 +1,7 @@
-"""A whole supervised run from Python: what `python main.py` does, but for its figures."""
+"""A whole supervised run from Python: what `python main.py` does, but for its figures.
+
+The command line also chooses whether TensorFlow uses oneDNN, before it is imported; so bits may differ between the two.
+"""
 
 import os
 from pathlib import Path

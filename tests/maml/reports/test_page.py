@@ -466,6 +466,7 @@ def test_its_table_is_less_than_a_screen(project):
 def test_its_picture_has_a_wave_and_a_classifier(project):
     results = project / "results"
     write_run(results, evaluations=[evaluation(published=published({3: 0.987}))])
+    write_run(results, seed=1, evaluations=[evaluation(published=None)])
     assert "front.png" not in front(project)
     folder = write_sinusoid(results)
     for shots in (5, 10):

@@ -1,5 +1,7 @@
 """The table and the picture of all methods follow from the run folders."""
 
+import re
+
 import pytest
 from result_folders import evaluation, write_run, write_sinusoid
 
@@ -84,6 +86,18 @@ def test_a_run_of_which_nothing_is_published_has_its_row(toy, tmp_path):
     write_toy(tmp_path, seed=1, variant={"num_updates": 2})
     assert row(tmp_path, "Toy") == ["together **91.25 ± 0.41 %**", "–", "–", "–"]
     assert row(tmp_path, "Toy, num_updates=2")[0] == "together **91.25 ± 0.41 %**"
+
+
+def test_settings_are_the_same_in_whichever_order(toy, tmp_path):
+    toy(CELL._replace(variant={"num_updates": 3, "conv": False}, label="Toy, longer"))
+    write_toy(tmp_path, variant={"conv": False, "num_updates": 3})
+    assert row(tmp_path, "Toy, longer")[0] == "together **91.25 ± 0.41 %**<br>alone (98.0 ± 0.2 %)"
+
+
+def test_data_sets_without_published_results_come_by_name(tmp_path):
+    for name in ("folder_b", "glyphs", "folder_a"):
+        write_run(tmp_path, f"{name}_5way_1shot", datasource="glyphs", dataset=name)
+    assert re.findall("### (.+)", section(tmp_path)) == ["a", "b", "Glyphs"]
 
 
 def test_what_a_paper_has_of_other_settings_has_a_row_once_it_is_run(toy, tmp_path):
