@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from data_generators.episode import Episode
 from maml.chunks import map_chunks
 from maml.losses import check_one_a_task
-from maml.method import num_shots
+from maml.method import num_shots, num_tasks
 from maml.replicas import here
 
 TASKS_AT_A_TIME = 20  # whole chunks of these run side by side on the cores
@@ -118,7 +117,7 @@ class Evaluator:
         loss = self.problem.loss(outputs, episode.query_y, num_shots(episode.support_y))
         metric = loss if self.problem.metric is None else self.problem.metric(outputs, episode.query_y)
         for name, values in (("loss", loss), ("metric", metric)):
-            check_one_a_task(values, outputs.shape[0], name)
+            check_one_a_task(values, num_tasks(outputs), name)
         return loss, metric
 
 
@@ -131,4 +130,4 @@ def _batches(tasks):
 
 def _join(tasks):
     drawn = [task() if callable(task) else task for task in tasks]
-    return Episode(*(tf.convert_to_tensor(np.concatenate(part)) for part in zip(*drawn)))
+    return tf.nest.map_structure(lambda *parts: tf.convert_to_tensor(np.concatenate(parts)), *drawn)

@@ -12,6 +12,9 @@ A network is any `forward(weights, x)` and any `loss(outputs, targets)` whose te
 `single_task` makes such functions from ones written for one task.
 """
 
+import functools
+import inspect
+
 import tensorflow as tf
 
 from data_generators.errors import UserError
@@ -40,6 +43,12 @@ def task_gradients(task_loss, weights, is_adapted=None):
 
     UserError for a loss that isn't one number a task.
     """
+    found, losses = _gradients(task_loss, weights, is_adapted)
+    return {name: tf.zeros_like(weights[name]) if g is None else g for name, g in found.items()}, losses
+
+
+def _gradients(task_loss, weights, is_adapted):
+    """As `task_gradients`, with None for weights that the loss does not depend on."""
     adapted = {name: w for name, w in weights.items() if is_adapted is None or is_adapted(name)}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(adapted)
@@ -47,7 +56,7 @@ def task_gradients(task_loss, weights, is_adapted=None):
         for weight in list(weights.values())[:1]:
             check_one_a_task(losses, weight.shape[0])
         total = tf.reduce_sum(losses)
-    return tape.gradient(total, adapted, unconnected_gradients=tf.UnconnectedGradients.ZERO), losses
+    return tape.gradient(total, adapted), losses
 
 
 def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=None):
@@ -57,14 +66,16 @@ def inner_update(task_loss, weights, inner_lr, first_order=False, is_adapted=Non
     the losses is each task's own gradient.
     inner_lr: α, a number for all weights; or one for each, {name: a tensor that broadcasts to the weight}.
     first_order: the gradient counts as a constant in what follows, which drops the second derivatives ([P] 5.2).
-    is_adapted: name -> bool, which weights take the step (default: all); the others come back as they are.
+    is_adapted: name -> bool, which weights take the step (default: all). The others come back as they are, as do those
+        that the loss does not depend on: the same tensors.
     Returns the new weights and the losses [M] before the step. `weights` is left alone.
     """
-    gradients, losses = task_gradients(task_loss, weights, is_adapted)
+    found, losses = _gradients(task_loss, weights, is_adapted)
+    gradients = {name: g for name, g in found.items() if g is not None}
     if first_order:
         gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
-    rates = inner_lr if isinstance(inner_lr, dict) else dict.fromkeys(gradients, inner_lr)
-    if missing := [name for name in gradients if name not in rates]:
+    rates = inner_lr if isinstance(inner_lr, dict) else dict.fromkeys(found, inner_lr)
+    if missing := [name for name in found if name not in rates]:
         raise UserError(
             f"inner_lr has no step size for {', '.join(missing)}, expected one for each weight that is adapted"
         )
@@ -86,18 +97,28 @@ def single_task(function):
 
     The adapter maps f over the task axis with `tf.map_fn`: model-agnostic, and slower than a function written with the
     task axis. Only the leading axis of `a` and `b` is taken off, whatever nest of tensors they are, and what f returns.
+    A forward that is to normalise each query by itself has a third parameter, num_reference=None (see `Network`).
 
     A loop's gradient is a tensor of zeros where nothing connects input and output. What no gradient of f reaches
     therefore goes in as a constant, so that it has no gradient here either and can be told (see `meta_gradient`).
     """
 
-    def mapped(a, b):
+    parameters = inspect.signature(function).parameters.values()
+    passes_on = any(p.name == "num_reference" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+    def mapped(a, b, num_reference=None):
+        if num_reference is not None and not passes_on:
+            raise UserError(
+                "the network's forward has no parameter num_reference, expected one, by which each query is normalised "
+                "by itself; where examples don't depend on each other it may be ignored"
+            )
+        one_task = functools.partial(function, num_reference=num_reference) if passes_on else function
         num_tasks = tf.nest.flatten(b)[0].shape[0]
         one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), (a, b))
-        signature, reached = _traced(function, one)
+        signature, reached = _traced(one_task, one)
         inputs = [t if is_reached else tf.stop_gradient(t) for t, is_reached in zip(tf.nest.flatten((a, b)), reached)]
         inputs = tf.nest.pack_sequence_as((a, b), inputs)
-        return tf.map_fn(lambda t: function(*t), inputs, fn_output_signature=signature, parallel_iterations=num_tasks)
+        return tf.map_fn(lambda t: one_task(*t), inputs, fn_output_signature=signature, parallel_iterations=num_tasks)
 
     return mapped
 

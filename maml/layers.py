@@ -9,7 +9,8 @@ import tensorflow as tf
 
 
 def num_examples(x):
-    """n of x [M, n, ...]: a number, or a scalar tensor where it is left open, as in an exported model."""
+    """n of x [M, n, ...] or a nest of such: a number, or a scalar tensor where it is open, as in an exported model."""
+    x = tf.nest.flatten(x)[0]
     return tf.shape(x)[1] if x.shape[1] is None else x.shape[1]
 
 

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from data_generators.errors import UserError
+
 
 class Problem(NamedTuple):
     """What a data source and a network's settings give a method to work with.
 
-    input_shape: of one example: (H, W, C), (1,), …
+    input_shape: of one example: (H, W, C), (1,), …; where it is a dict of tensors, a dict of shapes.
     num_outputs: N classes, or the output dimensions of a regression.
     network: (number of outputs, shape of an input = input_shape) -> `networks.Network`, the paper's, from inputs to
         outputs.
-    embedding: () -> Network, the same without its last layer, from inputs to features [M, n, D].
+    embedding: () -> Network, the same without its last layer, from inputs to features [M, n, D]; None: there is none.
     maps: (shape of an input, blocks) -> Network of other blocks (see `networks.conv_maps`) with the same filters and
         normalisation, from images or maps to maps; None where the network isn't convolutional.
     loss: (outputs [M, n, N], targets [M, n, N], num_shots) -> [M]; num_shots is K of the support set.
@@ -68,8 +70,9 @@ class Method(NamedTuple):
 
 
 def num_shots(labels: Any) -> float:
-    """K of one-hot support labels [M, n, N]: n / N, the mean number of examples a class."""
-    return labels.shape[1] / labels.shape[2]
+    """K of one-hot support labels [M, n, N]: n / N, the mean number of examples a class. Of a nest, by its first."""
+    first = tf.nest.flatten(labels)[0]
+    return first.shape[1] / first.shape[2]
 
 
 def mean_loss(problem, outputs, targets):
@@ -104,3 +107,22 @@ def query_loss(problem, predict, initial, adapted, episode):
 def num_tasks(batch: Any) -> int:
     """M of an Episode, a Batch, or any nest of tensors with the task axis in front."""
     return tf.nest.flatten(batch)[0].shape[0]
+
+
+def joined(*examples: Any) -> Any:
+    """Inputs [M, n, …], tensors or nests alike, one after the other: [M, n + n', …]."""
+    return tf.nest.map_structure(lambda *parts: tf.concat(parts, 1), *examples)
+
+
+def embedding_of(problem: Problem) -> Any:
+    """The problem's embedding, a Network; UserError where it has none, which not every method can do without."""
+    if problem.embedding is None:
+        raise UserError("the Problem has no embedding, expected one: this method is made of features")
+    return problem.embedding()
+
+
+def shape_of_one_tensor(problem: Problem) -> tuple:
+    """The problem's input_shape, if an example is one tensor; UserError for a nest, which not every method takes."""
+    if not isinstance(problem.input_shape, (tuple, list)):
+        raise UserError(f"input_shape is {problem.input_shape}, expected that of one tensor: this method takes no nest")
+    return tuple(problem.input_shape)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from data_generators.errors import UserError
 from maml import kernels, layers
 
 NORMS = ("batch_norm", "layer_norm", "None")
@@ -55,7 +56,7 @@ class Network(NamedTuple):
     weights, or where the network keeps none, the statistics of the first r examples for all.
     forward_with_averages(weights, x, after_layer=None) -> (outputs, {name: [M, F]}): the running averages after this
     batch besides; {} where there are none. It is the form for training: after_layer(hidden, i) is what becomes of the
-    outputs of layer i = 1, 2, …, such as dropout; None: nothing.
+    outputs of layer i = 1, 2, …, such as dropout; None: nothing. A network of one's own may do without (`in_training`).
     for_xla: whether `forward` may be compiled by XLA; XLA gets the others wrong.
     output_shape: of the outputs for one example: (outputs,), or (h, w, F) of maps; None where it isn't known.
     """
@@ -65,6 +66,14 @@ class Network(NamedTuple):
     forward_with_averages: Callable | None = None
     for_xla: bool = True
     output_shape: tuple | None = None
+
+    def in_training(self, weights, x, after_layer=None):
+        """What `forward_with_averages` returns; of a network without it (outputs, {})."""
+        if self.forward_with_averages is not None:
+            return self.forward_with_averages(weights, x, after_layer)
+        if after_layer is not None:
+            raise UserError("the network has no forward_with_averages, expected one that lets a layer be dropped out")
+        return self.forward(weights, x), {}
 
 
 def is_average(name):
@@ -158,7 +167,7 @@ def conv_net(  # noqa: PLR0913  (all but the first three have the authors' value
         return to_outputs(maps.forward(weights, x, num_reference), weights)
 
     def forward_with_averages(weights, x, after_layer=None):
-        hidden, averages = maps.forward_with_averages(weights, x, after_layer)
+        hidden, averages = maps.in_training(weights, x, after_layer)
         return to_outputs(hidden, weights), averages
 
     return Network(init, forward, forward_with_averages, xla, (dim_output or features,))

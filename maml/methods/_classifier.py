@@ -39,7 +39,7 @@ def pretraining(settings, problem):
 
     def objective(theta, batch, progress):
         weights = inner_loop.per_task(classifier_of_training(theta), batch.x.shape[0])
-        outputs, averages = network.forward_with_averages(weights, batch.x)
+        outputs, averages = network.in_training(weights, batch.x)
         loss = mean_loss(problem, outputs, batch.y)
         return {
             "loss": loss,

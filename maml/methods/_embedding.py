@@ -6,7 +6,8 @@ M tasks, N ways, n examples of a task; z is an embedding, [M, n, D], or a map, [
 import tensorflow as tf
 
 from maml import inner_loop
-from maml.method import Method, mean_loss
+from maml.layers import num_examples
+from maml.method import Method, joined, mean_loss, num_tasks
 
 
 def comparison(problem, network, summarise, compare, init=None, objective=None, clip_groups=()):
@@ -25,15 +26,15 @@ def comparison(problem, network, summarise, compare, init=None, objective=None, 
         return {"weights": weights, "labels": labels, **summarise(weights, z, labels)}
 
     def start(theta, support_x, support_y):
-        weights = inner_loop.per_task(theta, support_x.shape[0])
+        weights = inner_loop.per_task(theta, num_tasks(support_x))
         return state_of(weights, network.forward(weights, support_x), support_y)
 
     def predict(state, x, reference=None):
         if reference is None:
             return compare(state, network.forward(state["weights"], x))
         # Support and queries must come from one network: the support is embedded again, by what normalises the queries.
-        num_reference = reference.shape[1]
-        both = network.forward(state["weights"], tf.concat([reference, x], 1), num_reference=num_reference)
+        num_reference = num_examples(reference)
+        both = network.forward(state["weights"], joined(reference, x), num_reference=num_reference)
         z = tf.ensure_shape(both[:, :num_reference], [both.shape[0], num_reference, *both.shape[2:]])
         return compare(state_of(state["weights"], z, state["labels"]), both[:, num_reference:], z)
 
@@ -51,7 +52,7 @@ def query_objective(problem, network, summarise, compare, embed, after_layer=lam
     """
 
     def objective(theta, episode, progress):
-        weights = inner_loop.per_task(theta, episode.support_x.shape[0])
+        weights = inner_loop.per_task(theta, num_tasks(episode))
         support, query, averages = embed(network, weights, episode, after_layer(progress))
         state = {"weights": weights, "labels": episode.support_y, **summarise(weights, support, episode.support_y)}
         outputs = compare(state, query)
@@ -70,16 +71,16 @@ def measured(problem, outputs, loss, episode, averages):
 
 def embed_together(network, weights, episode, after_layer=None):
     """(z of the support set, z of the queries, running averages) in training, both sets normalised as one batch."""
-    both = tf.concat([episode.support_x, episode.query_x], 1)
-    z, averages = network.forward_with_averages(weights, both, after_layer)
-    num_support = episode.support_x.shape[1]
+    both = joined(episode.support_x, episode.query_x)
+    z, averages = network.in_training(weights, both, after_layer)
+    num_support = num_examples(episode.support_x)
     return z[:, :num_support], z[:, num_support:], averages
 
 
 def embed_apart(network, weights, episode, after_layer=None):
     """The same, each set normalised by itself, as at test. The averages move by both, the support set first."""
-    support, averages = network.forward_with_averages(weights, episode.support_x, after_layer)
-    query, averages = network.forward_with_averages({**weights, **averages}, episode.query_x, after_layer)
+    support, averages = network.in_training(weights, episode.support_x, after_layer)
+    query, averages = network.in_training({**weights, **averages}, episode.query_x, after_layer)
     return support, query, averages
 
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from maml import inner_loop, layers
-from maml.method import num_shots
+from maml.method import embedding_of, joined, num_shots, num_tasks
 from maml.networks import Network
 from maml.networks import is_adapted as is_adapted_by_maml
 
@@ -12,7 +12,7 @@ UNROLLED = 20  # inner steps that a graph has one after the other: those of all 
 
 def start(theta, support_x, support_y):
     """θ_i = θ for each of the M tasks: the state before the first step."""
-    return inner_loop.per_task(theta, support_x.shape[0])
+    return inner_loop.per_task(theta, num_tasks(support_x))
 
 
 def gradient_step(problem, network, inner_lr, first_order=False, is_adapted=is_adapted_by_maml):
@@ -33,7 +33,7 @@ def gradient_step(problem, network, inner_lr, first_order=False, is_adapted=is_a
 
 
 def after_steps(step, state, support_x, support_y, count):
-    """The state after `count` inner steps by a Method's `step`.
+    """The state, a nest of tensors, after `count` inner steps by a Method's `step`.
 
     Beyond UNROLLED it is a loop, with the same numbers to rounding: a graph of thousands of steps takes hours to make.
     """
@@ -41,11 +41,29 @@ def after_steps(step, state, support_x, support_y, count):
         for _ in range(count):
             state = step(state, support_x, support_y)
         return state
+    begun = tf.nest.flatten(state)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([tensor for tensor in begun if tensor.dtype.is_floating])
+        first = step(state, support_x, support_y)
+    now = tf.nest.flatten(first)
+    # The gradient of a loop is zeros where nothing connects its start with its end. What a step leaves alone goes past
+    # it, and is a constant within where no gradient reaches it: a weight without any can still be told by None.
+    moved = [i for i, (before, after) in enumerate(zip(begun, now)) if after is not before]
+    reached = tape.gradient([now[i] for i in moved if now[i].dtype.is_floating], begun)
+    inside = [tf.stop_gradient(tensor) if gradient is None else tensor for tensor, gradient in zip(now, reached)]
 
-    def one(number, state):
-        return number + 1, step(state, support_x, support_y)
+    def one(number, *moving):
+        whole = list(inside)
+        for i, tensor in zip(moved, moving):
+            whole[i] = tensor
+        after = tf.nest.flatten(step(tf.nest.pack_sequence_as(first, whole), support_x, support_y))
+        return number + 1, *(after[i] for i in moved)
 
-    return tf.while_loop(lambda number, _: number < count, one, (0, state), maximum_iterations=count)[1]
+    start_at = (1, *(now[i] for i in moved))
+    _, *end = tf.while_loop(lambda number, *_: number < count, one, start_at, maximum_iterations=count - 1)
+    for i, tensor in zip(moved, end):
+        now[i] = tensor
+    return tf.nest.pack_sequence_as(first, now)
 
 
 def prediction(forward):
@@ -54,15 +72,16 @@ def prediction(forward):
     def predict(state, x, reference=None):
         if reference is None:
             return forward(state, x)
-        num_reference = reference.shape[1]
-        return forward(state, tf.concat([reference, x], 1), num_reference=num_reference)[:, num_reference:]
+        num_reference = layers.num_examples(reference)
+        outputs = forward(state, joined(reference, x), num_reference=num_reference)
+        return tf.nest.map_structure(lambda of_both: of_both[:, num_reference:], outputs)
 
     return predict
 
 
 def last_layer_names(problem):
     """The names of what the network has and its embedding hasn't: the last layer's weights, in alphabetical order."""
-    return sorted(problem.network(problem.num_outputs).init(0).keys() - problem.embedding().init(0).keys())
+    return sorted(problem.network(problem.num_outputs).init(0).keys() - embedding_of(problem).init(0).keys())
 
 
 def last_layer(problem):

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from maml import inner_loop, layers
-from maml.method import Method
+from maml.method import Method, embedding_of, num_tasks, shape_of_one_tensor
 
 INSTANCES = (1, 2, 5, 10)  # of which accuracies are recorded: how often a class was seen, this time included
 IN_X, IN_Y, IN_BIAS = "in_x", "in_y", "in_b"  # names in θ: from an example, and the last target, to a cell
@@ -89,21 +89,21 @@ def build(problem, cell, with_body):
 
     with_body: the problem's network without its last layer is in front; else examples enter as they are.
     """
-    body = problem.embedding()
+    body, shape = embedding_of(problem), shape_of_one_tensor(problem)
     of_body = body.init(0)
     dtype = next(iter(of_body.values())).dtype
 
     def features(copies, x):
         if with_body:
             return body.forward({name: copies[name] for name in of_body}, x)
-        return tf.reshape(x, [x.shape[0], layers.num_examples(x), np.prod(problem.input_shape)])
+        return tf.reshape(x, [x.shape[0], layers.num_examples(x), np.prod(shape)])
 
     def init(seed):
         weights = body.init(seed) if with_body else {}
-        length = np.prod(problem.input_shape)
+        length = np.prod(shape)
         if with_body:
             one = inner_loop.per_task(weights, 1)
-            length = features(one, tf.zeros([1, 1, *problem.input_shape], dtype)).shape[-1]
+            length = features(one, tf.zeros([1, 1, *shape], dtype)).shape[-1]
         entering = {IN_X: [length, cell.num_inputs], IN_Y: [problem.num_outputs, cell.num_inputs]}
         entering = {name: glorot(shape, [seed, 20 + i], dtype) for i, (name, shape) in enumerate(entering.items())}
         out = glorot([cell.num_outputs, problem.num_outputs], [seed, 30], dtype)
@@ -117,7 +117,7 @@ def build(problem, cell, with_body):
         return add_bias(linear(said, weights[OUT]), weights[OUT_BIAS])
 
     def start(theta, support_x, support_y):
-        copies = inner_loop.per_task(theta, support_x.shape[0])
+        copies = inner_loop.per_task(theta, num_tasks(support_x))
         # Class by class would tell more than a random order; this one is the same for all tasks of so many examples.
         order = np.random.default_rng(0).permutation(support_x.shape[1])
         x, y = tf.gather(features(copies, support_x), order, axis=1), tf.gather(support_y, order, axis=1)
@@ -132,7 +132,7 @@ def build(problem, cell, with_body):
         return outputs(weights, cell.step(weights, state["cell"], entering(weights, examples, last_y))[1])
 
     def objective(theta, episode, progress):
-        x, y = features(inner_loop.per_task(theta, episode.support_x.shape[0]), episode.support_x), episode.support_y
+        x, y = features(inner_loop.per_task(theta, num_tasks(episode)), episode.support_x), episode.support_y
         _, said = read(cell, theta, entering(theta, x, shifted(y)))
         answers = outputs(theta, said)
         loss = problem.loss(answers, y, 1)  # of a classifier the sum over the sequence

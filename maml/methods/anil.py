@@ -4,7 +4,7 @@
 """
 
 from maml import inner_loop
-from maml.method import Method, query_loss
+from maml.method import Method, embedding_of, num_tasks, query_loss
 from maml.methods import maml
 from maml.methods._gradient import after_steps, gradient_step, last_layer, prediction
 from maml.methods.card import Card, Reading, Task, accuracy
@@ -12,13 +12,13 @@ from maml.methods.card import Card, Reading, Task, accuracy
 
 def build(settings, problem):
     """The Method. Its state is each task's body and last layer, and the features of its support set."""
-    network, body, head = problem.network(problem.num_outputs), problem.embedding(), last_layer(problem)
+    network, body, head = problem.network(problem.num_outputs), embedding_of(problem), last_layer(problem)
     embed = prediction(body.forward)
     classify = prediction(head.forward)
     head_step = gradient_step(problem, head, settings.inner_lr, settings.first_order)
 
     def start(theta, support_x, support_y):
-        weights = inner_loop.per_task(theta, support_x.shape[0])
+        weights = inner_loop.per_task(theta, num_tasks(support_x))
         own = {name: weights.pop(name) for name in head.init(0)}
         return {"body": weights, "head": own, "features": embed(weights, support_x)}
 

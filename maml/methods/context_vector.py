@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from maml.layers import num_examples
-from maml.method import Method, query_loss
+from maml.method import Method, query_loss, shape_of_one_tensor
 from maml.methods import maml
 from maml.methods._gradient import after_steps, gradient_step, prediction, start
 from maml.methods.card import Card, Reading, Record, Task, accuracy, setting
@@ -34,7 +34,7 @@ def with_context(problem, num_channels):
     z has a value for each pixel. One for each channel would be lost: it adds the same to a whole map, which batch norm
     subtracts again; only at the border, where a convolution pads with zeros, some of it would be left.
     """
-    *space, channels = problem.input_shape
+    *space, channels = shape_of_one_tensor(problem)
     network = problem.network(problem.num_outputs, (*space, channels + num_channels))
 
     def init(seed):

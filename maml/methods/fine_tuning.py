@@ -38,7 +38,7 @@ def build(settings, problem):
         averages = {}
 
         def task_loss(weights):
-            outputs, new = network.forward_with_averages(weights, support_x)
+            outputs, new = network.in_training(weights, support_x)
             averages.update(new)
             return mean_loss(problem, outputs, support_y)  # to which [RL-code]'s step sizes belong
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from maml import inner_loop, networks
-from maml.method import Method, num_shots, query_loss
+from maml.method import Method, num_shots, num_tasks, query_loss
 from maml.methods import maml
-from maml.methods._gradient import prediction
+from maml.methods._gradient import after_steps, prediction
 from maml.methods.card import Card, Reading, Record, Task, accuracy, setting
 
 ALPHA = "alpha/"  # θ has an entry alpha/w1 [T] beside w1, for every tensor that the inner steps move
@@ -87,8 +87,8 @@ def build(settings, problem, epoch=math.inf):
     names = per_step(init(0))
 
     def start(theta, support_x, support_y):
-        num_tasks = support_x.shape[0]
-        return {**inner_loop.per_task(theta, num_tasks), TAKEN: tf.zeros([num_tasks], tf.int32)}
+        count = num_tasks(support_x)
+        return {**inner_loop.per_task(theta, count), TAKEN: tf.zeros([count], tf.int32)}
 
     def step(state, support_x, support_y, inner_lr=None):
         now = at_step(state, names, state[TAKEN])
@@ -108,18 +108,24 @@ def build(settings, problem, epoch=math.inf):
         return classify(at_step(state, names, state[TAKEN] - 1), x, reference)
 
     def objective(theta, episode, progress):
-        trajectory = [start(theta, episode.support_x, episode.support_y)]
-        for _ in range(steps):
-            trajectory.append(step(trajectory[-1], episode.support_x, episode.support_y))
-        result = query_loss(problem, predict, trajectory[0], trajectory[-1], episode)
+        support, shots = (episode.support_x, episode.support_y), num_shots(episode.support_y)
+        initial = start(theta, *support)
         if not multi_step:
-            return result
-        shots = num_shots(episode.support_y)
-        earlier = [predict(state, episode.query_x) for state in trajectory[1:-1]]
-        losses = [*(problem.loss(outputs, episode.query_y, shots) for outputs in earlier), result["query_loss"]]
-        now = tf.cast(epoch_of(progress, settings.num_epochs), losses[-1].dtype)
+            adapted = after_steps(step, initial, *support, steps)
+            return query_loss(problem, predict, initial, adapted, episode)
+        now = tf.cast(epoch_of(progress, settings.num_epochs), next(iter(theta.values())).dtype)
         weights = step_weights(steps, now, settings.multi_step_epochs)
-        return {**result, "loss": tf.tensordot(weights, tf.stack(losses), 1)}
+
+        def step_and_loss(before, support_x, support_y):
+            """(state after one more step, the losses after the steps so far, each times its weight, [M])."""
+            state, losses = step(before[0], support_x, support_y), before[1]
+            loss = problem.loss(predict(state, episode.query_x), episode.query_y, shots)
+            return state, losses + tf.gather(weights, state[TAKEN] - 1) * loss
+
+        none = tf.zeros([num_tasks(episode)], weights.dtype)
+        adapted, earlier = after_steps(step_and_loss, (initial, none), *support, steps - 1)
+        result = query_loss(problem, predict, initial, step(adapted, *support), episode)
+        return {**result, "loss": earlier + weights[-1] * result["query_loss"]}
 
     return Method(init, start, step, predict, objective, network.for_xla)
 

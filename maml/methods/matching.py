@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from maml.method import embedding_of
 from maml.methods._embedding import comparison, cosines, embed_apart, query_objective
 from maml.methods.card import ALONE, Card, Episodes, Reading, Record, Task, accuracy, setting, tasks_as_tested
 
@@ -160,7 +161,7 @@ def dropout(rate, progress):
 
 def build(settings, problem):
     """The Method. Its state is each task's weights, labels and embedded support set."""
-    network = problem.embedding()
+    network = embedding_of(problem)
     of_similarities = attention_on_classes if settings.votes == "softmax" else sums
 
     def init(seed):

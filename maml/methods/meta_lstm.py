@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from maml import inner_loop, layers, networks
-from maml.method import Method, num_shots, query_loss
+from maml.layers import num_examples
+from maml.method import Method, num_shots, num_tasks, query_loss
 from maml.methods._gradient import after_steps, prediction
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy, setting
 
@@ -117,7 +118,7 @@ def build(settings, problem):
         return {**weights, **init_meta(seed, weights[names[0]].dtype)}
 
     def start(theta, support_x, support_y):
-        weights = inner_loop.per_task(theta, support_x.shape[0])
+        weights = inner_loop.per_task(theta, num_tasks(support_x))
         meta = {name: weights.pop(name) for name in list(weights) if name.startswith(META)}
         none = tf.zeros_like(flat(weights, names))
         empty = tf.zeros([*none.shape, HIDDEN], none.dtype)
@@ -127,9 +128,11 @@ def build(settings, problem):
         averages = {}
 
         def task_loss(weights):
-            outputs, new = network.forward_with_averages(weights, support_x)
+            outputs, new = network.in_training(weights, support_x)
             averages.update(new)
-            return problem.loss(outputs, support_y, support_y.shape[1])  # of a classifier the mean over the examples
+            return problem.loss(
+                outputs, support_y, num_examples(support_y)
+            )  # of a classifier the mean over the examples
 
         weights = state["network"]
         gradients, losses = inner_loop.task_gradients(task_loss, weights, is_learnt)
@@ -140,7 +143,7 @@ def build(settings, problem):
             coordinates -= tf.convert_to_tensor(inner_lr, gradients.dtype) * gradients
         else:
             if settings.divide_again:  # [RL-code]
-                gradients /= support_x.shape[1]
+                gradients /= num_examples(support_x)
             coordinates, memory = meta_step(state["meta"], memory, coordinates, losses, gradients, settings.fed_back)
         stepped = in_shape(coordinates, weights, names)
         return {**state, "network": {**weights, **stepped, **averages}, "memory": memory}
@@ -155,7 +158,7 @@ def build(settings, problem):
         if problem.metric is None:
             return result
         # The mean over the queries, to which [RL-code]'s clipping belongs.
-        mean = result["query_loss"] * num_shots(episode.support_y) / episode.query_y.shape[1]
+        mean = result["query_loss"] * num_shots(episode.support_y) / num_examples(episode.query_y)
         return {**result, "loss": mean}
 
     return Method(init, start, step, predict, objective, network.for_xla)

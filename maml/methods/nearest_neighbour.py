@@ -6,6 +6,7 @@ in maml.py.
 
 from dataclasses import dataclass
 
+from maml.method import embedding_of
 from maml.methods import _classifier
 from maml.methods._classifier import last_layer, pretraining, training_only, without_it
 from maml.methods._embedding import best_of_class, comparison, cosines
@@ -25,7 +26,7 @@ def build(settings, problem):
     An output is the cosine with the most similar example of a class; of several shots nothing is averaged ([RL-code]).
     Nothing minimises its objective: all the training is `pretraining`.
     """
-    embedding = problem.embedding()
+    embedding = embedding_of(problem)
 
     def init(seed):
         return embedding.init(seed) | last_layer(problem, seed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from maml.layers import num_examples
+from maml.method import shape_of_one_tensor
 from maml.methods._embedding import best_of_class, comparison, cosines
 from maml.methods.card import ALONE, Card, Reading, Record, Task, accuracy
 from maml.networks import Network
@@ -40,7 +41,7 @@ def build(settings, problem):
     def compare(state, z, reference=None):
         return best_of_class(cosines(z, state["support"]), state["labels"])
 
-    return comparison(problem, flat(problem.input_shape), summarise, compare)
+    return comparison(problem, flat(shape_of_one_tensor(problem)), summarise, compare)
 
 
 def preset(task: Task) -> dict:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from maml.method import embedding_of
 from maml.methods._embedding import comparison
 from maml.methods.card import ALONE, Card, Episodes, Reading, Record, Task, accuracy, setting
 
@@ -39,7 +40,7 @@ def build(settings, problem):
     def compare(state, z, reference=None):
         return logits(z, state["prototypes"])
 
-    return comparison(problem, problem.embedding(), summarise, compare)
+    return comparison(problem, embedding_of(problem), summarise, compare)
 
 
 def preset(task: Task) -> dict:

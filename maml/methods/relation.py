@@ -13,6 +13,7 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from maml import inner_loop
 from maml.layers import add_bias, dense, num_examples
+from maml.method import embedding_of, num_tasks
 from maml.methods._embedding import comparison, embed_apart, measured
 from maml.methods.card import Card, Episodes, Reading, Record, Task, accuracy, setting, tasks_as_tested
 from maml.networks import Block, Network, map_size
@@ -65,7 +66,7 @@ def relation_module(problem, shape):
         return to_relations(weights, maps.forward(weights, x, num_reference) if maps else x)
 
     def forward_with_averages(weights, x, after_layer=None):
-        hidden, averages = maps.forward_with_averages(weights, x, after_layer) if maps else (x, {})
+        hidden, averages = maps.in_training(weights, x, after_layer) if maps else (x, {})
         return to_relations(weights, hidden), averages
 
     return Network(init, forward, forward_with_averages)
@@ -98,7 +99,7 @@ def build(settings, problem):
     """
     if problem.maps is not None:
         _check_size(*problem.input_shape[:2])
-    embedding = problem.maps(problem.input_shape, EMBEDDING) if problem.maps else problem.embedding()
+    embedding = problem.maps(problem.input_shape, EMBEDDING) if problem.maps else embedding_of(problem)
     module = relation_module(problem, embedding.output_shape)
 
     def init(seed):
@@ -120,10 +121,10 @@ def build(settings, problem):
         return tf.reshape(relations, [relations.shape[0], -1, num_ways])
 
     def objective(theta, episode, progress):
-        weights = inner_loop.per_task(theta, episode.support_x.shape[0])
+        weights = inner_loop.per_task(theta, num_tasks(episode))
         support, query, averages = embed_apart(embedding, weights, episode)
         together = pairs(sums(support, episode.support_y), query)
-        relations, of_pairs = module.forward_with_averages(module_weights(weights), together)
+        relations, of_pairs = module.in_training(module_weights(weights), together)
         averages |= {MODULE + name: average for name, average in of_pairs.items()}
         outputs = tf.reshape(relations, episode.query_y.shape)
         return measured(problem, outputs, squared_error(outputs, episode.query_y), episode, averages)

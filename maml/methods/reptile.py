@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from maml import inner_loop
-from maml.method import Method, num_shots
-from maml.methods._gradient import prediction
+from maml.method import Method, num_shots, num_tasks
+from maml.methods._gradient import after_steps, prediction
 from maml.methods.card import ALONE, AS_PRINTED, TOGETHER, Card, Episodes, Reading, Record, Task, accuracy, setting
 
 SECOND_MOMENT, COUNTER = "adam_v/", "adam_t"  # entries of θ: v beside each weight, and how many steps there were
@@ -82,12 +82,16 @@ def build(settings, problem):
         return {**weights, **moments, COUNTER: tf.zeros([], dtype)}
 
     def start(theta, support_x, support_y):
-        num_tasks = support_x.shape[0]
-        return {**inner_loop.per_task(theta, num_tasks), TAKEN: tf.zeros([num_tasks], tf.int32)}
+        count = num_tasks(support_x)
+        return {**inner_loop.per_task(theta, count), TAKEN: tf.zeros([count], tf.int32)}
 
     def step_on(size, state, support_x, support_y, inner_lr=None):
         """(state after one step on a minibatch, its loss and metric before the step)."""
-        x, y = (minibatch(part, state[TAKEN], size) for part in (support_x, support_y))
+
+        def part(examples):
+            return minibatch(examples, state[TAKEN], size)
+
+        x, y = tf.nest.map_structure(part, (support_x, support_y))
         before = {}
 
         def task_loss(weights):
@@ -107,15 +111,21 @@ def build(settings, problem):
     def step(state, support_x, support_y, inner_lr=None):
         return step_on(settings.test_batch, state, support_x, support_y, inner_lr)[0]
 
+    def step_of_training(state, support_x, support_y):
+        return step_on(settings.inner_batch, state, support_x, support_y)[0]
+
     def objective(theta, episode, progress):
         initial = start(theta, episode.support_x, episode.support_y)
-        adapted, metrics = tf.nest.map_structure(tf.stop_gradient, initial), []
-        for _ in range(settings.num_updates):
-            adapted, before = step_on(settings.inner_batch, adapted, episode.support_x, episode.support_y)
-            metrics.append(before)
+        pool = episode.support_x, episode.support_y
+        adapted = tf.nest.map_structure(tf.stop_gradient, initial)
+        adapted, first = step_on(settings.inner_batch, adapted, *pool)
+        last = first
+        if settings.num_updates > 1:
+            adapted = after_steps(step_of_training, adapted, *pool, settings.num_updates - 2)
+            adapted, last = step_on(settings.inner_batch, adapted, *pool)
         # Of θ on the first minibatch, and of what k − 1 steps made of it on the last: they cost nothing.
-        result = {f"support_{name}": value for name, value in metrics[0].items()}
-        result |= {f"adapted_{name}": value for name, value in metrics[-1].items()}
+        result = {f"support_{name}": value for name, value in first.items()}
+        result |= {f"adapted_{name}": value for name, value in last.items()}
         result["loss"] = distance(initial, {name: w for name, w in adapted.items() if is_moved(name)})
         result["carried"] = {name: adapted[name] for name in theta if not is_moved(name)}
         return result

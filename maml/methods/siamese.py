@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from maml import inner_loop
 from maml.layers import add_bias, dense
+from maml.method import embedding_of, num_tasks
 from maml.methods._embedding import best_of_class, comparison, embed_together, measured
 from maml.methods.card import ALONE, Card, Episodes, Reading, Record, Task, accuracy, setting
 from maml.networks import Network
@@ -50,7 +51,7 @@ def twin(network, num_features):
         return to_features(weights, network.forward(weights, x, num_reference))
 
     def forward_with_averages(weights, x, after_layer=None):
-        hidden, averages = network.forward_with_averages(weights, x, after_layer)
+        hidden, averages = network.in_training(weights, x, after_layer)
         return to_features(weights, hidden), averages
 
     return Network(init, forward, forward_with_averages, network.for_xla, (num_features,))
@@ -90,7 +91,7 @@ def build(settings, problem):
 
     An output is the log-odds with the best example of a class, of one shot the paper's.
     """
-    network = twin(problem.embedding(), settings.features)
+    network = twin(embedding_of(problem), settings.features)
 
     def summarise(weights, z, labels):
         return {"support": z}
@@ -103,7 +104,7 @@ def build(settings, problem):
 
     def objective(theta, episode, progress):
         """Every query with every support example is a pair. All images are normalised together."""
-        weights = inner_loop.per_task(theta, episode.support_x.shape[0])
+        weights = inner_loop.per_task(theta, num_tasks(episode))
         support, query, averages = embed_together(network, weights, episode)
         odds = odds_of(weights, query, support)
         same = tf.matmul(episode.query_y, episode.support_y, transpose_b=True)

@@ -467,9 +467,9 @@ FORWARDS = {  # of one task; and the weights that no gradient reaches
 }
 
 
-def train_once(forward, loss=losses.mse, loop=False, jit=False):
+def train_once(forward, loss=losses.mse, loop=False, jit=False, num_updates=1):
     """One update of a network written for one task, through the adapter."""
-    method = maml.build(maml.Settings(0.1), given(Network(sizes, inner_loop.single_task(forward)), loss))
+    method = maml.build(maml.Settings(0.1, num_updates), given(Network(sizes, inner_loop.single_task(forward)), loss))
     trainer = Trainer(sizes(0))
     batch = Episode(*(part.astype(np.float32) for part in plane_episode(0)))
     if loop:
@@ -481,10 +481,11 @@ def train_once(forward, loss=losses.mse, loop=False, jit=False):
 
 @pytest.mark.parametrize("what", FORWARDS)
 @pytest.mark.parametrize("loop, jit", [(False, False), (False, True), (True, False)], ids=["graph", "xla", "loop"])
-def test_weights_that_no_gradient_reaches_are_named_by_the_first_step(what, loop, jit):
+@pytest.mark.parametrize("num_updates", [1, 25], ids=["a step", "a loop of steps"])
+def test_weights_that_no_gradient_reaches_are_named_by_the_first_step(what, loop, jit, num_updates):
     forward, names = FORWARDS[what]
     with pytest.raises(UserError, match=f"^no gradient of the loss reaches {names}; expected a network that"):
-        train_once(forward, loop=loop, jit=jit)
+        train_once(forward, loop=loop, jit=jit, num_updates=num_updates)
 
 
 def test_without_the_adapter_they_are_named_too():

@@ -13,7 +13,7 @@ from maml.methods import _gradient
 from maml.methods.card import Task
 from maml.networks import Norm, without_gradient
 
-METHODS = ("maml", "anil", "taml", "meta_lstm")
+METHODS = ("maml", "anil", "taml", "meta_lstm", "maml_plus_plus", "reptile")
 NORM = Norm("batch_norm")
 
 
@@ -55,9 +55,10 @@ def test_no_preset_takes_so_many_steps_that_they_are_a_loop():
             assert methods.get(name).preset(task).get("num_updates", 0) <= _gradient.UNROLLED
 
 
-def test_two_thousand_steps_are_compiled_in_seconds():
+@pytest.mark.parametrize("name", ["maml", "maml_plus_plus", "reptile"])
+def test_two_thousand_steps_are_compiled_in_seconds(name):
     episode, begun = random_episode("dense", 2, "mse"), time.perf_counter()
-    method = built("maml", "dense", "mse", num_updates=2000, inner_lr=1e-4)
+    method = built(name, "dense", "mse", num_updates=2000, inner_lr=1e-4)
     metrics, gradients = gradient(method, episode, False)
     assert all(np.isfinite(g).all() for g in gradients.values()) and np.isfinite(metrics["loss"])
     assert time.perf_counter() - begun < 60
