@@ -1,15 +1,12 @@
 """The gymnasium environments, one robot or point each."""
 
-import os
-import warnings
-
 import gymnasium
 import mujoco
 import numpy as np
 
 from data_generators.errors import UserError
 from rl.envs import kind as kinds
-from rl.envs import point
+from rl.envs import offscreen, point
 
 # MuJoCo takes larger positions and velocities for a divergence, so this bounds what can be observed.
 LIMIT = mujoco.mjMAXVAL
@@ -95,7 +92,7 @@ class RobotEnv(TaskEnv):
         self.metadata = {**self.metadata, "render_fps": round(1 / self.kind.dt)}
         self.model = self.kind.robot.load()
         self.data = mujoco.MjData(self.model)
-        self._renderer = _renderer(self.model) if render_mode == "rgb_array" else None
+        self._renderer = self._new_renderer()
         self._look_at_data()
 
     def _look_at_data(self):
@@ -112,8 +109,11 @@ class RobotEnv(TaskEnv):
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        self._renderer = _renderer(self.model) if self.render_mode == "rgb_array" else None
+        self._renderer = self._new_renderer()
         self._look_at_data()
+
+    def _new_renderer(self):
+        return offscreen.Renderer(self.model, HEIGHT, WIDTH) if self.render_mode == "rgb_array" else None
 
     def _start(self):
         mujoco.mj_resetData(self.model, self.data)
@@ -132,25 +132,11 @@ class RobotEnv(TaskEnv):
         return self._state_now
 
     def render(self):
-        """uint8 [360, 480, 3] from the camera that follows the robot. (Beside TensorFlow use `rl.film`.)"""
+        """uint8 [360, 480, 3] from the camera that follows the robot."""
         if self._renderer:
-            self._renderer.update_scene(self.data, camera="track")
-            return self._renderer.render()
+            return self._renderer.draw(self.data)
 
     def close(self):
         if self._renderer:
             self._renderer.close()
             self._renderer = None
-
-
-def _renderer(model):
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # GLFW's, which say less than the error that follows them
-            return mujoco.Renderer(model, HEIGHT, WIDTH)
-    except Exception as error:  # each back end has its own: ImportError, RuntimeError, FatalError, GLError, ...
-        reason = str(error).replace("\n", " ") or type(error).__name__
-        raise UserError(
-            f"no off-screen renderer with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r} ({reason}), "
-            "expected MUJOCO_GL=egl or osmesa and its library"
-        ) from error

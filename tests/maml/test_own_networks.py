@@ -97,7 +97,9 @@ def test_prototypes_of_dicts_by_hand():
 
 @pytest.mark.parametrize("name", ["anil", "lstm", "prototypical", "siamese", "matching"])
 def test_a_method_of_features_says_that_it_wants_an_embedding(name):
-    with pytest.raises(UserError, match="^the Problem has no embedding, expected one: this method is made of features$"):
+    with pytest.raises(
+        UserError, match="^the Problem has no embedding, expected one: this method is made of features$"
+    ):
         built(name, regression(forward))
 
 

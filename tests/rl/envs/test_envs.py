@@ -139,7 +139,7 @@ def in_a_process(code, folder, **environment):
 
 
 RENDER = """
-import gymnasium, warnings, rl.envs
+import copy, gymnasium, warnings, rl.envs
 from gymnasium.utils.env_checker import check_env
 warnings.simplefilter("error")
 for id in ("maml/Point-v0", "maml/CheetahVel-v0", "maml/AntDir-v0"):
@@ -150,13 +150,16 @@ for id in ("maml/Point-v0", "maml/CheetahVel-v0", "maml/AntDir-v0"):
     for _ in range(20):
         env.step(env.action_space.sample())
     assert first.std() > 1 and (first != env.render()).any(), id
+    assert (copy.deepcopy(env.unwrapped).render() == env.render()).all(), id
     env.close()
 print("rendered")
 """
+TENSORFLOW = "import tensorflow as tf; tf.function(lambda x: 2 * x, jit_compile=True)(1.0)\n"
 
 
-def test_rendering_off_screen(tmp_path):
-    code, output, error = in_a_process(RENDER, tmp_path, MUJOCO_GL=os.environ.get("MUJOCO_GL", "egl"))
+@pytest.mark.parametrize("program", [RENDER, TENSORFLOW + RENDER, RENDER + TENSORFLOW], ids=["", "after", "before"])
+def test_rendering_off_screen_also_beside_tensorflow(program, tmp_path):
+    code, output, error = in_a_process(program, tmp_path, **{k: v for k, v in os.environ.items() if k == "MUJOCO_GL"})
     if "UserError: no off-screen renderer" in error or "can't load the renderer" in error:
         pytest.skip(error)
     assert (code, output) == (0, "rendered\n"), error
