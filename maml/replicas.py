@@ -112,6 +112,11 @@ class Alone:
         """slice of the M tasks that are this process's."""
         return slice(0, num_tasks)
 
+    def shared(self, num_tasks):
+        """(slice of the M tasks that are this process's, function): the function makes of a list that it has of them
+        the list of all processes. Values as `exchange` takes them."""
+        return slice(0, num_tasks), list
+
     def over_workers(self, nest):
         """The sum of a nest of numbers over the processes, of one replica each; may stand in a graph, and in a loop."""
         return nest
@@ -259,6 +264,11 @@ class Replicas:
                 f"{self.count} replicas share {num_tasks} tasks, expected at most as many replicas as tasks"
             )
         return slice(bounds[self._own[0]], bounds[self._own[-1] + 1])
+
+    def shared(self, num_tasks):
+        if self._bounds(num_tasks) is None:
+            return slice(0, num_tasks), list
+        return self.own_part(num_tasks), lambda values: list(itertools.chain(*self.exchange(list(values))))
 
     def over_workers(self, nest):
         tensors = [tf.convert_to_tensor(value) for value in tf.nest.flatten(nest)]

@@ -109,18 +109,21 @@ class PolicyLearner:
         """
         tasks = self.meta.kind.published_tasks()[: protocol.tasks]
         returns, diverged, trajectories = [], 0, []
-        adaptation = self.meta.adapt(tasks, protocol.learning_rates, protocol.rollouts)
+        own, of_all = self.meta.replicas.shared(len(tasks))
+        adaptation = self.meta.adapt(tasks[own], protocol.learning_rates, protocol.rollouts, first=own.start)
         bar = tqdm.tqdm(adaptation, "test", protocol.steps + 1, leave=False, unit="step")
         for step, (_, sampled) in enumerate(bar):
-            returns.append(sampled.returns)
-            if lost := np.count_nonzero(np.isnan(sampled.returns)):
+            returns.append(np.array(of_all(sampled.returns.tolist())))
+            if lost := np.count_nonzero(np.isnan(returns[-1])):
                 raise UserError(
                     f"every simulation of {lost} of {len(tasks)} tasks diverged after {step} gradient steps, so that "
                     "there is no return to quote; expected another checkpoint, or a smaller --update_lr"
                 )
-            diverged += int(sampled.diverged.sum())
+            diverged += sum(of_all(sampled.diverged.sum(1).tolist()))
             if self.settings.datasource == "point" and TRAJECTORY_TASK < len(tasks):
-                trajectories += _trajectories(step, tasks[TRAJECTORY_TASK], sampled)
+                here = TRAJECTORY_TASK in range(own.start, own.stop)
+                rows = _trajectories(step, tasks, sampled, TRAJECTORY_TASK - own.start) if here else []
+                trajectories += of_all(rows)
         returns = np.stack(returns)
         curve = f"adaptation_test{protocol.suffix}.csv"
         tables = {curve: _curve(returns), f"returns_test{protocol.suffix}.csv": _returns(tasks, returns)}
@@ -175,12 +178,15 @@ def _returns(tasks, returns):
     return tuple(rows[0]), rows
 
 
-def _trajectories(step, task, sampled):
-    """Rows of the first episodes on a task: where the point was before each of its moves."""
-    rows, episode = [], 0
-    of_task = (values[TRAJECTORY_TASK] for values in (sampled.observations, sampled.times, sampled.ends))
+def _trajectories(step, tasks, sampled, place):
+    """Rows of the first episodes on TRAJECTORY_TASK: where the point was before each of its moves.
+
+    place: of this task among those sampled.
+    """
+    rows, episode, goal = [], 0, [float(number) for number in tasks[TRAJECTORY_TASK]]
+    of_task = (values[place].tolist() for values in (sampled.observations, sampled.times, sampled.ends))
     for (x, y, *_), time, end in zip(*of_task):
-        row = {"task": TRAJECTORY_TASK, "goal_1": task[0], "goal_2": task[1], "step": step, "episode": episode}
+        row = {"task": TRAJECTORY_TASK, "goal_1": goal[0], "goal_2": goal[1], "step": step, "episode": episode}
         rows.append(row | {"time": time, "x": x, "y": y})
         episode += int(end)
         if episode == TRAJECTORY_EPISODES:

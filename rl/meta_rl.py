@@ -193,7 +193,7 @@ class MetaRL:
         loss, kl = self._objective.value(self.trainer.current_weights(), batch)
         return trpo.Outcome(losses[0], loss, kl, tf.constant(0), finite)
 
-    def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,)):
+    def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,), first=0):
         """Yields (weights, Trajectories) of θ on each of M tasks, and again after each gradient step.
 
         weights: {name: tensor [M, ...]}.
@@ -203,6 +203,7 @@ class MetaRL:
             that step until its completed episodes have K·H steps, as [M] sandbox/rocky/tf/algos/vpg.py samples for one
             task.
         key: of the random numbers, see `Sampler`.
+        first: number of the first task, where these are some of those that several workers test.
         """
         s = self.settings
         sampling = Sampling(
@@ -214,7 +215,8 @@ class MetaRL:
             oracle=s.oracle,
             until="each",
         )
-        sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator)
+        among = Among(first, len(tasks), lambda count: count)  # each task is sampled until it has its episodes
+        sampler = Sampler(self.policy, sampling, self._num_threads, self._simulator, among)
         weights = inner_loop.per_task(self.trainer.current_weights(), len(tasks))
         for step in range(len(learning_rates) + 1):
             trajectories = sampler(weights, tasks, (*key, step))

@@ -48,6 +48,11 @@ def test_two_replicas_compute_what_one_does_by_every_method(name):
     assert_same(differences(name), [name])
 
 
+def test_what_tasks_give_is_gathered():
+    part, of_all = Alone().shared(5)
+    assert (part, of_all([1.5, None])) == (slice(0, 5), [1.5, None])
+
+
 def test_outside_a_strategys_scope_there_is_one():
     replicas = here()
     assert isinstance(replicas, Alone) and replicas.count == 1 and replicas.is_chief
