@@ -13,6 +13,7 @@ from data_generators.errors import UserError
 from maml.cli import estimate, flags, kinds
 from maml.cli.plans import INSTEAD, REPRODUCE, no_use, plan, refuse
 from maml.reports import experiments, page, summaries
+from maml.runs import workers
 from maml.runs.run import check_trainable
 from rl import page as reinforcement_page
 
@@ -37,7 +38,8 @@ class Missing(NamedTuple):
 
 def reproduce(asked):
     """Lists what is missing, and runs it, the cheapest first. The exit code: 130 if it was stopped, 1 if one failed."""
-    refuse(asked, {*INSTEAD, *REPRODUCE, "method", "logdir"}, no_use("--reproduce"))
+    refuse(asked, {*INSTEAD, *REPRODUCE, "method", "logdir", "strategy"}, no_use("--reproduce"))
+    own = _sharing(asked["strategy"])
     results = asked["logdir"] or RESULTS
     method = kinds.method_of(kinds.SUPERVISED, {"method": asked["method"]}) if asked["method"] else None
     chosen = _chosen(asked["reproduce"], method)
@@ -51,11 +53,21 @@ def reproduce(asked):
     failed = [one for one in missing if one.hours is None]
     try:
         for one in sorted((one for one in missing if one.seeds and one.hours is not None), key=lambda one: one.hours):
-            failed += [one for seed in one.seeds if not _run(one.experiment, seed, results, until)]
+            failed += [one for seed in one.seeds if not _run(one.experiment, seed, results, until, own)]
     except (KeyboardInterrupt, subprocess.TimeoutExpired):
         print("stopped and saved; the same command goes on from there")
         return 130
     return 1 if failed else 0
+
+
+def _sharing(strategy):
+    """The flags by which each run shares its tasks among the GPUs of this machine. UserError for several workers."""
+    if strategy == "multi_worker" or workers.plan(None, ("none", "multi_worker")).cluster:
+        raise UserError(
+            "reproduce runs one process after another, which several workers can't share; expected --strategy=mirrored "
+            "or none, and no TF_CONFIG"
+        )
+    return () if strategy is None else (f"--strategy={strategy}",)
 
 
 def _chosen(name, method):
@@ -123,8 +135,10 @@ def _seeds(seeds):
 # Running it
 
 
-def _run(experiment, seed, results, until):
+def _run(experiment, seed, results, until, own):
     """Runs what one seed lacks, and rebuilds the page after each run; False where one failed.
+
+    own: flags for each training and test, which are no part of the experiment.
 
     KeyboardInterrupt or subprocess.TimeoutExpired, where it was stopped, or the budget is used up: the run has saved.
     """
@@ -135,7 +149,7 @@ def _run(experiment, seed, results, until):
             return False
         before = words
         print(f"+ python main.py {shlex.join(words)}", flush=True)
-        if _call([*PROGRAM, *words, f"--logdir={results}"], until):
+        if _call([*PROGRAM, *words, *own, f"--logdir={results}"], until):
             return False
         page.rebuild(results, parts=[reinforcement_page])
     return True

@@ -1,5 +1,6 @@
 """--reproduce: what is missing, in which order it is run, and what stops it."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -190,3 +191,16 @@ def test_an_estimate_of_what_cannot_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="data"):
         estimate.hours(["--datasource=miniimagenet"])
+
+
+def test_each_run_is_told_the_strategy(tiny, called, tmp_path):
+    assert call(f"--reproduce=all --logdir={tmp_path} --strategy=none") == 1  # the commands do nothing here
+    assert called and all("--strategy=none" in words for words in called)
+
+
+def test_several_workers_are_refused(tiny, called, tmp_path, monkeypatch, capsys):
+    command = f"--reproduce=all --logdir={tmp_path}"
+    assert "which several workers can't share" in refused(capsys, f"{command} --strategy=multi_worker")
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    assert "no TF_CONFIG" in refused(capsys, command) and not called
