@@ -196,7 +196,7 @@ def _regression(dataset, of_dataset, runs):
     for name in methods.names():
         of_method = [cell for other, cell in of_dataset if other == name]
         rows += _regression_rows(name, of_method, [run for run in runs if run.method == name], steps)
-    head = ["method", "K at test"]
+    head = ["method", "K at test", "without steps"]
     for step in steps:
         head += [_steps(step), "published"]
     commands = {command(name, cell): name for name, cell in of_dataset}
@@ -204,7 +204,10 @@ def _regression(dataset, of_dataset, runs):
     commands |= {f"python main.py --datasource={dataset} --method={name}": name for name in sorted(unpublished)}
     lines = "".join(f"- {methods.get(name).title}: `{text}`\n" for text, name in commands.items())
     head += ["the ± are", "tasks", "iterations", "seeds"]
-    explanation = "Mean squared error on test tasks after so many inner steps, the mean over seeds."
+    explanation = (
+        "Mean squared error on test tasks after so many inner steps, the mean over seeds. A method without inner steps "
+        "has read the support set."
+    )
     return f"\n{explanation}\n\n{table(head, rows)}\n{lines}"
 
 
@@ -229,7 +232,7 @@ def _regression_rows(name, of_method, runs, steps):
 
 
 def _regression_row(name, shots, cell, group, steps):
-    row = [methods.get(name).title, str(shots)]
+    row = [methods.get(name).title, str(shots), _error_after(group, 0) if group and not _num_steps(group) else "–"]
     for step in steps:
         row += [_error_after(group, step), cell.number(step) if cell and step in cell.values else "–"]
     if not group:
@@ -242,17 +245,21 @@ def _error_after(group, step):
     """'**0.694** ± 0.055', or 'not run'; '–' for a step that was not taken."""
     if not group:
         return "not run"
-    if step >= len(group[0].evaluation.values):
+    if step > _num_steps(group):
         return "–"
     value, error = _over_seeds(group, step)
     return f"{bold(number(value, 'mse'), not group[0].is_short)} ± {number(error, 'mse')}"
+
+
+def _num_steps(group):
+    return len(group[0].evaluation.values) - 1
 
 
 def _seeds_after(group, steps):
     """'1: 0.697, 0.400, 0.352', a line for each of several seeds."""
     if len(group) == 1:
         return str(group[0].run.seed)
-    taken = [step for step in steps if step < len(group[0].evaluation.values)]
+    taken = [step for step in steps if step <= _num_steps(group)] or [0]
     lines = [(run.seed, [number(test.values[step], "mse") for step in taken]) for run, test in group]
     return "<br>".join(f"{seed}: {', '.join(values)}" for seed, values in lines)
 

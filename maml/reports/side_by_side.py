@@ -24,7 +24,7 @@ HEAD = """
 
 What is measured comes first in a cell; what is published is in brackets, in the line of the way in which its paper
 tests. "together": the queries of a task are normalised together. "alone": one query at a time. In the pictures dots are
-measured, crosses published. Commands and details are in the tables below.
+measured, black ticks published. Commands and details are in the tables below.
 """
 
 FIRST = "method: measured ± 95 % interval over tasks (published ± what its paper has)"
@@ -32,7 +32,9 @@ WAYS = {TOGETHER: "together", ALONE: "alone"}
 COLOURS = {TOGETHER: ORANGE, ALONE: BLUE}
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracy
 HIGHEST = 0.9995  # drawn on a logit axis, which has no 100 %
-WAVE_SHOTS, WAVE_STEPS = (5, 10, 20), {0: GREEN, 1: BLUE, 10: ORANGE}  # of the paper's figure 3, and some of its steps
+WAVE_SHOTS, WAVE_STEPS = (5, 10, 20), 10  # of the paper's figure 3
+MOMENTS = {"before": GREEN, "after one step": BLUE, f"after all, at most {WAVE_STEPS}": ORANGE}  # of the inner steps
+PUBLISHED = dict(marker="|", color=BLACK, markersize=13, markeredgewidth=1.8, linestyle="", zorder=5)
 
 
 class Entry(NamedTuple):
@@ -161,7 +163,7 @@ def draw(path: Path, title: str, of_methods: dict[str, dict[tuple, Entry]]) -> N
             axis.set_xlabel("accuracy (logit scale)")
             _scale(axis)
         handles = {f"measured, {way}": ("o", colour) for way, colour in COLOURS.items()}
-        _one_row_a_method(axes[0], names, handles | {"published": ("X", BLACK)})
+        _one_row_a_method(axes[0], names, handles)
 
 
 def _one_row_a_method(axes, names, handles):
@@ -170,7 +172,8 @@ def _one_row_a_method(axes, names, handles):
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     for label, (marker, colour) in handles.items():
         axes[0].plot([], [], marker, color=colour, label=label)
-    axes[0].figure.legend(loc="outside lower center", ncols=len(handles))
+    axes[0].plot([], [], **PUBLISHED, label="published")
+    axes[0].figure.legend(loc="outside lower center", ncols=len(handles) + 1)
 
 
 def _height(entry):
@@ -190,7 +193,7 @@ def _draw_entry(axis, line, entry):
             axis.errorbar(value, height, xerr=[[value - low], [high - value]], fmt="o", color=colour, elinewidth=1.4)
         if cell and entry.measured:
             (value,) = cell.values.values()
-            axis.plot(min(value, HIGHEST), height, "X", color=BLACK, markersize=7, markeredgecolor="white", zorder=5)
+            axis.plot(min(value, HIGHEST), height, **PUBLISHED)
 
 
 def _scale(axis):
@@ -224,7 +227,7 @@ def _waves(runs, base):
 def draw_waves(path: Path, title: str, groups: dict[str, list[Result]]) -> None:
     """Draws squared error against method, a panel a K, after some of the steps; the greatest error on top."""
     tests = {name: {k: [run.tested_with(k) for run, _ in group] for k in WAVE_SHOTS} for name, group in groups.items()}
-    names = sorted(tests, key=lambda name: -min(tests[name][WAVE_SHOTS[0]][0].values))
+    names = sorted(tests, key=lambda name: -min(tests[name][WAVE_SHOTS[0]][0].values[: WAVE_STEPS + 1]))
     with drawing(path, (12, 1.5 + 0.42 * len(names)), title, columns=len(WAVE_SHOTS), sharey=True) as axes:
         for axis, k in zip(axes[0], WAVE_SHOTS, strict=True):
             for line, name in enumerate(names):
@@ -232,14 +235,18 @@ def draw_waves(path: Path, title: str, groups: dict[str, list[Result]]) -> None:
             axis.set_xscale("log")
             axis.set_title(f"K = {k}")
             axis.set_xlabel("mean squared error")
-        steps = {f"after {step} step{'s' * (step != 1)}": ("o", colour) for step, colour in WAVE_STEPS.items()}
-        _one_row_a_method(axes[0], names, steps | {"published": ("X", BLACK)})
+        _one_row_a_method(axes[0], names, {label: ("o", colour) for label, colour in MOMENTS.items()})
+
+
+def _moments(num_steps):
+    """{step: colour} of a method that takes so many; one without steps has its only answer after all of them."""
+    last = min(num_steps, WAVE_STEPS)
+    before, one, all_of_them = MOMENTS.values()
+    return ({0: before, 1: one} if last else {}) | ({last: all_of_them} if last != 1 else {})
 
 
 def _draw_wave(axis, line, tests):
-    for step, colour in WAVE_STEPS.items():
-        if step >= len(tests[0].values):
-            continue
+    for step, colour in _moments(len(tests[0].values) - 1).items():
         values = [test.values[step] for test in tests]
         error = between_seeds(values)
         error = tests[0].errors[step] if error is None else error
@@ -247,4 +254,4 @@ def _draw_wave(axis, line, tests):
         axis.errorbar(value, line, xerr=min(error, 0.9 * value), fmt="o", color=colour, elinewidth=1.4)
         published = tests[0].published
         if published is not None and step in published.values:
-            axis.plot(published.values[step], line, "X", color=BLACK, markersize=7, markeredgecolor="white", zorder=5)
+            axis.plot(published.values[step], line, **PUBLISHED)

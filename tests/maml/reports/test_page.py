@@ -76,7 +76,7 @@ def test_squared_errors_are_the_mean_and_deviation_between_seeds(tmp_path):
         "standard deviation between seeds", "600", "0, 1, 2", "70,000",
     ]  # fmt: skip
     assert rows(rebuild(tmp_path), ["MAML", "5"], "Sinusoid") == [[
-        "MAML", "5", "**0.600** ± 0.100", "0.67", "**0.250** ± 0.000", "0.38", "**0.125** ± 0.000", "0.35",
+        "MAML", "5", "–", "**0.600** ± 0.100", "0.67", "**0.250** ± 0.000", "0.38", "**0.125** ± 0.000", "0.35",
         "standard deviation between seeds", "600", "70,000",
         "0: 0.500, 0.250, 0.125<br>1: 0.600, 0.250, 0.125<br>2: 0.700, 0.250, 0.125",
     ]]  # fmt: skip
@@ -85,7 +85,14 @@ def test_squared_errors_are_the_mean_and_deviation_between_seeds(tmp_path):
 def test_squared_errors_of_one_seed_have_their_interval_over_tasks(tmp_path):
     write_sinusoid(tmp_path, (3.0, 0.5, 0.25, 0.125))
     (row,) = rows(rebuild(tmp_path), ["MAML", "20"], "Sinusoid")
-    assert row[2:4] == ["**0.500** ± 0.010", "–"] and row[8:] == ["95 % interval over tasks", "600", "70,000", "0"]
+    assert row[3:5] == ["**0.500** ± 0.010", "–"] and row[9:] == ["95 % interval over tasks", "600", "70,000", "0"]
+
+
+def test_squared_errors_without_inner_steps_have_their_column(tmp_path):
+    for seed in (1, 2):
+        write_sinusoid(tmp_path, [0.1 * seed], "gru", seed)
+    (row,) = rows(rebuild(tmp_path), ["GRU", "20"], "Sinusoid")
+    assert row[2:9] == ["**0.150** ± 0.071", *["–"] * 6] and row[-1] == "1: 0.100<br>2: 0.200"
 
 
 # The table of a data set
