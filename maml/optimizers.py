@@ -27,6 +27,11 @@ def cosine(rate, final, total):
     return at
 
 
+def averaging(rate):
+    """A schedule: `rate` at iteration 0, then a half, a third, … of it."""
+    return lambda iteration: rate / (1.0 + tf.cast(iteration, tf.float64))
+
+
 def adam_step(weights, first_moments, second_moments, updates, gradients, rate):
     """One step of Adam, in TensorFlow's own kernel, with β1 = 0.9, β2 = 0.999 and ε = 1e-8, TensorFlow 1's default.
 

@@ -66,6 +66,12 @@ def after_steps(step, state, support_x, support_y, count):
     return tf.nest.pack_sequence_as(first, now)
 
 
+def distance(weights, targets):
+    """½‖θ_i − target_i‖² over all weights that have a target, [M]: its gradient in θ_i is θ_i − target_i."""
+    squares = [tf.square(weights[name] - target) for name, target in targets.items()]
+    return 0.5 * tf.add_n([tf.reduce_sum(tf.reshape(s, [s.shape[0], -1]), 1) for s in squares])
+
+
 def prediction(forward):
     """A Method's `predict` by a network's `forward` (see `networks.Network`)."""
 

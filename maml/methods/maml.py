@@ -141,9 +141,6 @@ OTHER_METHODS = (
     *_imagenet("nearest-neighbour baseline", (41.08, 0.70), (51.04, 0.65)),
     *_imagenet("matching nets", (43.56, 0.84), (55.31, 0.73)),
     *_imagenet("meta-learner LSTM", (43.44, 0.77), (60.60, 0.71)),
-    squared_errors((4.19, 3.85, 3.69), label="multi-task, no regularisation", measured_here=False),
-    squared_errors((7.18, 5.69, 5.60), label="multi-task, l2", measured_here=False),
-    squared_errors((2.91, 2.72, 2.71), label="multi-task, regularised to the mean", measured_here=False),
 )
 
 CARD = Card(

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from maml import inner_loop
 from maml.method import Method, num_shots, num_tasks
-from maml.methods._gradient import after_steps, prediction
+from maml.methods._gradient import after_steps, distance, prediction
 from maml.methods.card import ALONE, AS_PRINTED, TOGETHER, Card, Episodes, Reading, Record, Task, accuracy, setting
 
 SECOND_MOMENT, COUNTER = "adam_v/", "adam_t"  # entries of θ: v beside each weight, and how many steps there were
@@ -60,12 +60,6 @@ def adam_update(gradients, state, rate):
 def is_moved(name):
     """Whether this entry of θ or of a state is a weight. The steps move all of them, batch norm's too ([N-code])."""
     return name not in (COUNTER, TAKEN) and not name.startswith(SECOND_MOMENT)
-
-
-def distance(weights, targets):
-    """½‖θ_i − θ'_i‖² over all weights, [M]: its gradient in θ is what Reptile goes against, θ − θ'_i."""
-    squares = [tf.square(weights[name] - target) for name, target in targets.items()]
-    return 0.5 * tf.add_n([tf.reduce_sum(tf.reshape(s, [s.shape[0], -1]), 1) for s in squares])
 
 
 def build(settings, problem):

@@ -192,17 +192,22 @@ def _regression(dataset, of_dataset, runs):
     """Rows of every method and K at test: the error after the steps that are published."""
     steps = sorted({step for _, cell in of_dataset for step in cell.values})
     runs = _in_regression_table(dataset, of_dataset, runs)
-    rows = []
+    rows, commands = [], []
     for name in methods.names():
         of_method = [cell for other, cell in of_dataset if other == name]
-        rows += _regression_rows(name, of_method, [run for run in runs if run.method == name], steps)
+        for given in _variants(of_method):
+            beside = [cell for cell in of_method if cell.variant == given]
+            mine = [run for run in runs if run.method == name and run.variant == given]
+            row_title = method_title(name, beside[0]) if beside else methods.get(name).title
+            rows += _regression_rows(row_title, beside, mine, steps)
+            if beside:
+                commands.append((row_title, command(name, beside[0])))
+            elif mine:
+                commands.append((row_title, f"python main.py --datasource={dataset} --method={name}"))
     head = ["method", "K at test", "without steps"]
     for step in steps:
         head += [_steps(step), "published"]
-    commands = {command(name, cell): name for name, cell in of_dataset}
-    unpublished = {run.method for run in runs} - {*commands.values()}
-    commands |= {f"python main.py --datasource={dataset} --method={name}": name for name in sorted(unpublished)}
-    lines = "".join(f"- {methods.get(name).title}: `{text}`\n" for text, name in commands.items())
+    lines = "".join(f"- {row_title}: `{text}`\n" for row_title, text in commands)
     head += ["the ± are", "tasks", "iterations", "seeds"]
     explanation = (
         "Mean squared error on test tasks after so many inner steps, the mean over seeds. A method without inner steps "
@@ -211,10 +216,16 @@ def _regression(dataset, of_dataset, runs):
     return f"\n{explanation}\n\n{table(head, rows)}\n{lines}"
 
 
+def _variants(of_method):
+    """A method's usual settings, and the others that are published."""
+    found = [{}]
+    return found + [cell.variant for cell in of_method if cell.variant not in found]
+
+
 def _in_regression_table(dataset, of_dataset, runs):
-    """The runs of any method on a data set by its usual settings, with a K of the published trainings."""
+    """The runs of any method on a data set by published settings or its usual ones, with a K of the published."""
     trained_with = {trained_shots(cell) for _, cell in of_dataset}
-    mine = [run for run in runs if run.dataset == dataset and run.num_shots in trained_with and not run.variant]
+    mine = [run for run in runs if run.dataset == dataset and run.num_shots in trained_with]
     return [run for run in mine if any(evaluation.split == "test" for evaluation in run.evaluations)]
 
 
@@ -222,17 +233,17 @@ def _steps(step):
     return f"{step} step{'s' * (step != 1)}"
 
 
-def _regression_rows(name, of_method, runs, steps):
+def _regression_rows(row_title, of_method, runs, steps):
     published = {cell.num_shots: cell for cell in of_method}
     shots = sorted({*published, *(test.shots for run in runs for test in run.evaluations if test.split == "test")})
     for k in shots:
         tests = [Result(run, evaluation) for run in runs if (evaluation := run.tested_with(k))]
         for group in groups(tests) or [[]]:
-            yield _regression_row(name, k, published.get(k), group, steps)
+            yield _regression_row(row_title, k, published.get(k), group, steps)
 
 
-def _regression_row(name, shots, cell, group, steps):
-    row = [methods.get(name).title, str(shots), _error_after(group, 0) if group and not _num_steps(group) else "–"]
+def _regression_row(row_title, shots, cell, group, steps):
+    row = [row_title, str(shots), _error_after(group, 0) if group and not _num_steps(group) else "–"]
     for step in steps:
         row += [_error_after(group, step), cell.number(step) if cell and step in cell.values else "–"]
     if not group:

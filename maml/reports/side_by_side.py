@@ -213,12 +213,15 @@ def _scale(axis):
 def _waves(runs, base):
     """The picture of the waves, which have their table below; '' if fewer than two methods were tested."""
     tested = {}
+    titles = {(name, _key(cell.variant)): cells.method_title(name, cell) for name, cell in cells.cells("sinusoid")}
     for run in runs:
-        if run.dataset == "sinusoid" and not run.variant and all(map(run.tested_with, WAVE_SHOTS)):
-            tested.setdefault(run.method, []).append(run)
+        if run.dataset == "sinusoid" and all(map(run.tested_with, WAVE_SHOTS)):
+            title = titles.get((run.method, _key(run.variant)), None if run.variant else methods.get(run.method).title)
+            tested.setdefault(title, []).append(run)
+    tested.pop(None, None)  # of settings that nobody published
     if len(tested) < 2:
         return ""
-    groups = {methods.get(name).title: longest(quoted(of_method)) for name, of_method in tested.items()}
+    groups = {title: longest(quoted(of_method)) for title, of_method in tested.items()}
     title, path = sources.title("sinusoid"), base / "methods_sinusoid.png"
     draw_waves(path, f"{title} · bars standard deviation between seeds, of one seed 95 % interval over tasks", groups)
     return f"\n### {title}\n\n![methods]({link(path, base)})\n"

@@ -16,7 +16,7 @@ from maml.methods import card
 from maml.methods.card import Card, Published, Record, Task, keys, setting
 from maml.networks import MOMENTUM, NORMS
 
-SCHEDULES = ("constant", "linear", "halving", "decaying", "cosine")
+SCHEDULES = ("constant", "linear", "averaging", "halving", "decaying", "cosine")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Training(Record):
     optimizer: str = setting("adam", "optimiser of the outer loop", choices=OPTIMIZERS, added=True)
     schedule: str = setting(
         "constant",
-        "of β over the training; linear: to 0; halving: every --halve_every; decaying: by 1 % every --decay_every; "
-        "cosine: to --final_lr",
+        "of β over the training; linear: to 0; averaging: β/t at update t; halving: every --halve_every; decaying: by "
+        "1 % every --decay_every; cosine: to --final_lr",
         choices=SCHEDULES,
         added=True,
     )

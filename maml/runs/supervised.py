@@ -262,6 +262,8 @@ def learning_rate(settings) -> float | Callable:
     training = settings.training
     if training.schedule == "linear":
         return optimizers.linear(training.meta_lr, settings.total_iterations)
+    if training.schedule == "averaging":
+        return optimizers.averaging(training.meta_lr)
     if training.schedule == "halving":
         return optimizers.stepwise(training.meta_lr, 0.5, training.halve_every)
     if training.schedule == "decaying":

@@ -49,3 +49,11 @@ def test_the_rate_may_be_a_tensor_of_another_type():
 def test_a_decaying_schedule_by_hand():
     schedule = optimizers.stepwise(0.5, 0.99, 10)
     assert [float(schedule(tf.constant(i, tf.int64))) for i in (9, 10, 25)] == [0.5, 0.495, pytest.approx(0.490050)]
+
+
+def test_the_averaging_schedule_makes_means():
+    """w ← w − β_t (w − a_t), β_t = 1, 1/2, 1/3: the mean of a, whatever w was."""
+    schedule, w = optimizers.averaging(1.0), 7.0
+    for t, a in enumerate((1.0, 2.0, 6.0)):
+        w -= float(schedule(tf.constant(t, tf.int64))) * (w - a)
+    assert w == pytest.approx(3.0, rel=1e-15)

@@ -1,5 +1,7 @@
 """The page of results follows from the run folders, and from nothing else."""
 
+import ast
+
 import pytest
 from result_folders import evaluation, published, summary, write_run, write_sinusoid
 
@@ -179,16 +181,23 @@ def test_every_context_the_paper_prints_is_there(tmp_path):
     (mann,) = rows(text, ["MANN, instance 2"], "Omniglot")
     assert mann[1:] == ["82.8 %", "[S2] table 1, second-hand"]
     (l2,) = rows(text, ["multi-task, l2"], "Sinusoid")
-    assert l2[1:] == ["7.18", "5.69", "5.60"]
+    assert l2[1:9] == ["5", "–", "not run", "7.18", "not run", "5.69", "not run", "5.60"]
 
 
 @pytest.mark.parametrize("name, cell", PUBLISHED)
 def test_the_command_beside_a_published_cell_runs_its_settings(name, cell):
     """Parsed as the command line does, they stand beside that cell."""
     given = dict(flag.removeprefix("--").partition("=")[::2] for flag in cells.command(name, cell).split()[2:])
-    values = {"": True, "False": False, "True": True}
-    given = {key: values.get(text, int(text) if text.isdigit() else text) for key, text in given.items()}
+    given = {key: _value(text) for key, text in given.items()}
     assert cell in settings.resolve(given.pop("datasource"), **given).cells(cell.num_shots)
+
+
+def _value(text):
+    """Of a flag as it stands in a command."""
+    try:
+        return ast.literal_eval(text or "True")
+    except ValueError:
+        return text
 
 
 # Methods of other papers
