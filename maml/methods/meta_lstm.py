@@ -214,7 +214,7 @@ CARD = Card(
     reading=reading,
     normalisation=ALONE,
     differs=(
-        "The checkpoint is chosen by validation, by queries normalised together; theirs is the last. Its steps, the "
+        "The checkpoint is chosen by validation; theirs is the last. Its steps, the "
         "second division of the gradient and the sums that a gate is fed back are those of the code; the paper has "
         "the gates' values, and perhaps 5 steps for 5 shots. Omniglot and sine waves are ours: nothing is published."
     ),

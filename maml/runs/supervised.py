@@ -13,6 +13,7 @@ from data_generators.errors import UserError
 from maml import methods, optimizers
 from maml.meta_training import Trainer
 from maml.methods import _pretraining
+from maml.methods.card import TOGETHER
 from maml.methods.pretrained import unadapted_objective
 from maml.runs import memory, seen, workers
 from maml.runs.curves import Curves
@@ -152,11 +153,17 @@ class SupervisedLearner:
         )
 
     def _validate(self):
-        """Loss and accuracy on validation tasks before adaptation, and after the step that the headline reads."""
+        """Loss and accuracy on validation tasks before adaptation, and after the step that the headline reads.
+
+        Queries are normalised as the method's own paper tests.
+        """
         num_shots = self.settings.task.num_shots
         count = min(VALIDATION_TASKS, self.settings.card.validation_tasks)
+        as_published = self.settings.card.normalisation == TOGETHER or self.settings.network.norm != "batch_norm"
         tasks = self.curves.tasks_of("val", num_shots, num_shots, count)
-        result = self.curves.learn(self.state.current_weights(), tasks, self.curves.reading.step)
+        result = self.curves.learn(
+            self.state.current_weights(), tasks, self.curves.reading.step, transductive=as_published
+        )
         loss, accuracy = result.loss.mean(0), result.metric.mean(0)
         self._validated = f", val {100 * accuracy[-1]:.1f} %"
         before = {"val_loss_before": loss[0], "val_accuracy_before": accuracy[0]} if len(loss) > 1 else {}

@@ -278,9 +278,23 @@ def test_a_method_says_on_how_many_tasks_a_checkpoint_is_judged(most, count, tmp
     given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
     run, drawn = killed.run(tmp_path, resolve("glyphs", "prototypical", **given), killed.image_tasks()), []
     learn = run.learner.curves.learn
-    monkeypatch.setattr(run.learner.curves, "learn", lambda w, tasks, *a: learn(w, drawn.extend(tasks) or drawn, *a))
+    monkeypatch.setattr(
+        run.learner.curves, "learn", lambda w, tasks, *a, **b: learn(w, drawn.extend(tasks) or drawn, *a, **b)
+    )
     run.train()
     assert len(drawn) == count
+
+
+@pytest.mark.parametrize("method, norm, together", [("maml", "batch_norm", True), ("siamese", "batch_norm", False),
+                                                    ("siamese", "None", True)])  # fmt: skip
+def test_a_checkpoint_is_judged_as_the_methods_paper_tests(method, norm, together, tmp_path, monkeypatch):
+    """Without a batch norm both ways are the same, and the first needs no support set."""
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1, "norm": norm}
+    run, ways = killed.run(tmp_path, resolve("glyphs", method, **given), killed.image_tasks()), []
+    learn = run.learner.curves.learn
+    monkeypatch.setattr(run.learner.curves, "learn", lambda *a, transductive: ways.append(transductive) or learn(*a))
+    run.train()
+    assert ways == [together]
 
 
 # What it says
