@@ -18,6 +18,7 @@ from maml.runs import memory, seen, workers
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
 from maml.runs.problems import problem_of, training_episodes
+from maml.runs.progress import Bar
 from maml.runs.protocol import protocol_of
 from maml.runs.settings import Settings, record_types, resolve, task_fractions
 
@@ -156,7 +157,8 @@ class SupervisedLearner:
         num_shots = self.settings.task.num_shots
         count = min(VALIDATION_TASKS, self.settings.card.validation_tasks)
         tasks = self.curves.tasks_of("val", num_shots, num_shots, count)
-        result = self.curves.learn(self.state.current_weights(), tasks, self.curves.reading.step)
+        bar = Bar(tasks, "validation tasks", count, leave=False, disable=None, unit="task")
+        result = self.curves.learn(self.state.current_weights(), bar, self.curves.reading.step)
         loss, accuracy = result.loss.mean(0), result.metric.mean(0)
         self._validated = f", val {100 * accuracy[-1]:.1f} %"
         before = {"val_loss_before": loss[0], "val_accuracy_before": accuracy[0]} if len(loss) > 1 else {}
