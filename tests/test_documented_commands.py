@@ -30,17 +30,17 @@ from rl import benchmark
 SHORT = ("--metatrain_iterations=2", "--eval_tasks=4", "--nojit", "--nolog")
 SMALL = ("--num_updates=1", "--num_filters=4", "--query_batch_size=1")
 SHORTER = {  # than that, for a command with these words in it
-    "--datasource=omniglot": ("--meta_batch_size=2",),
+    "--datasource=omniglot": ("--meta_batch_size=2", "--num_filters=4"),
     "--datasource=miniimagenet": SMALL,
     "--datasource=folder": SMALL,
     "--datasource=cheetah_vel": ("--meta_batch_size=2", "--update_batch_size=2", "--horizon=5"),
-    "maml.launch": ("--num_filters=4",),
     "--pretrain_iterations=70000": ("--pretrain_iterations=2",),
     "--pretrain_iterations=30000": ("--pretrain_iterations=2",),
     "--test_iter=5000": ("--test_iter=2",),
     "--budget=8": ("--budget=1e-9",),
 }
 NOT_WITH = {  # flags above that some commands don't understand, or that would undo what they are about
+    "--conv=False": ("--num_filters=4",),
     "--method=prototypical": ("--meta_batch_size=2",),
     "--checkpoint=model59000": SMALL,
     "--metatrain_iterations=0": ("--metatrain_iterations=2",),
