@@ -11,6 +11,7 @@ import unicodedata
 
 import matplotlib
 import numpy as np
+import tqdm
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, features
 
@@ -65,7 +66,8 @@ def _draw_all(files):
     fonts = [ImageFont.truetype(str(file), EM, layout_engine=ImageFont.Layout.BASIC) for file in files]
     tables = [FT2Font(str(file)).get_charmap() for file in files]
     images, names, seen = [], [], set()
-    for code in sorted(set().union(*tables)):
+    codes = sorted(set().union(*tables))
+    for code in tqdm.tqdm(codes, "glyphs", unit="character", leave=False, disable=None):
         holders = [font for font, table in zip(fonts, tables) if code in table]
         if not _is_plain_letter(chr(code)) or len(holders) * len(SLANTS) < MIN_DRAWINGS:
             continue

@@ -17,6 +17,7 @@ import textwrap
 import zipfile
 
 import numpy as np
+import tqdm
 from PIL import Image
 
 from data_generators import places, untrusted
@@ -148,7 +149,8 @@ def _from_tfds():
 def _prepare(drawings, where):
     """All characters in the order of their names; `drawings` as from `_from_tree`."""
     found = collections.defaultdict(list)
-    for character, file, read in drawings:
+    total = DRAWINGS * len(CHARACTERS)
+    for character, file, read in tqdm.tqdm(drawings, "Omniglot", total, unit="image", leave=False, disable=None):
         found[character].append(_pixels(read, file))
     missing = [character for character in CHARACTERS if character not in found]
     if missing:

@@ -5,11 +5,11 @@ import math
 import statistics
 
 import numpy as np
-import tqdm
 
 from data_generators.errors import UserError
 from maml.runs import files
 from maml.runs.kind import Progress, Tested
+from maml.runs.progress import Bar
 from rl import published
 from rl.meta_rl import MetaRL
 from rl.settings import METHODS
@@ -111,7 +111,7 @@ class PolicyLearner:
         returns, diverged, trajectories = [], 0, []
         own, of_all = self.meta.replicas.shared(len(tasks))
         adaptation = self.meta.adapt(tasks[own], protocol.learning_rates, protocol.rollouts, first=own.start)
-        bar = tqdm.tqdm(adaptation, "test", protocol.steps + 1, leave=False, unit="step")
+        bar = Bar(adaptation, "test", protocol.steps + 1, leave=False, unit="step")
         for step, (_, sampled) in enumerate(bar):
             returns.append(np.array(of_all(sampled.returns.tolist())))
             if lost := np.count_nonzero(np.isnan(returns[-1])):

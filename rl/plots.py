@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from maml.reports import summaries
-from maml.reports.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, column, drawing, shortfall, smooth
+from maml.reports.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, column, drawing, shortfall, smooth, trained_for
 from maml.runs import files
 from rl import published
 from rl.settings import METHODS, Settings, is_papers
@@ -87,8 +87,9 @@ def adaptation_figure(folders, path=None):
     """Draws the paper's figure 4 or 5 for one environment: return against gradient steps at test.
 
     Of several seeds each is a thin line, and their mean is drawn with the mean of their errors. Bands are what the
-    summaries say their errors are. Published curves are dashed: those of all methods, also of one without a folder if
-    the paper draws it; none if a run's settings aren't the paper's.
+    summaries say their errors are. Published curves are dashed, with their errors as bars where they are known:
+    those of all methods, also of one without a folder if the paper draws it; none if a run's settings aren't the
+    paper's.
     folders: {method: run folders of its seeds}, of any of METHODS.
     path: where to, unless figure_4.png or figure_5.png in the folder of the first method's first seed.
     """
@@ -108,7 +109,11 @@ def adaptation_figure(folders, path=None):
                 _draw_runs(axis, runs[method], last, label)
             if method in shown:
                 steps, means = _along(shown[method].means, last)
-                axis.plot(steps, means, "--", color=colour, linewidth=1.3, zorder=1.9, label=f"{label}, published")
+                how = {"color": colour, "linewidth": 1.3, "zorder": 1.9}
+                axis.plot(steps, means, "--", **how, label=f"{label}, published")
+                if shown[method].stds:
+                    _, errors = _along(shown[method].sems, last)
+                    axis.errorbar(steps, means, errors, fmt="none", **how, elinewidth=1, capsize=3)
         axis.set_xlabel("gradient steps")
         axis.set_xticks(range(last + 1))
         axis.set_ylabel(RETURN)
@@ -174,7 +179,7 @@ def trajectories(folder):
 
 
 def _title(folder, *parts, trained=None):
-    """'Half-cheetah, goal velocity: MAML · seed 1 · …'; of a training shorter than the paper's, how long it was.
+    """'Half-cheetah, goal velocity: MAML · seed 1 · 500 iterations', and on a line of its own what is drawn of it.
 
     trained: iterations so far, where the summary isn't to say them.
     """
@@ -186,8 +191,9 @@ def _title(folder, *parts, trained=None):
         path = Path(folder) / "config.json"
         settings = Settings.from_dict(files.read_json(path), path)
         title, seed, paper = settings.title, settings.seed, settings.paper_iterations
-    short = shortfall(trained, paper) if trained is not None else ""
-    return " · ".join(filter(None, [title, f"seed {seed}", *parts, short]))
+    length = trained_for(trained, paper) if trained is not None else ""
+    lines = [title, f"seed {seed}", length], parts
+    return "\n".join(" · ".join(filter(None, line)) for line in lines)
 
 
 def _figure_title(runs):

@@ -252,7 +252,8 @@ def test_a_signal_outside_training(monkeypatch, capsys, number, code):
     monkeypatch.setattr(sources, "load", interrupted)
     assert call(SINE) == code
     assert left == [number] and signal.getsignal(number) == before
-    assert capsys.readouterr().err == "stopped; the same command goes on from the last checkpoint\n"
+    expected = "stopping …\nstopped; the same command goes on from the last checkpoint\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_a_report_of_runs(logdir):

@@ -1,26 +1,26 @@
 """What README and docs show does what it says."""
 
 import json
-import pathlib
 import re
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from documents import PAGES, ROOT, blocks, commands, is_shell
 from PIL import Image
 
 import maml
 from data_generators.sinusoid import SinusoidTasks
+from maml import layers
 from maml.cli import flags
 from maml.methods import maml as algorithm
 from maml.runs import supervised
 from maml.runs.run import Run
 from maml.runs.settings import resolve
 
-ROOT = pathlib.Path(__file__).parents[1]
-PAGES = {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
-COMMANDS = [line for text in PAGES.values() for line in re.findall(r"python main\.py[^`\n&#]*", text)]
+COMMANDS = [" ".join(words) for page in PAGES for words in commands(page) if "main.py" in words]
+SNIPPETS = ("forward = ", "mean = ", "with tf.distribute")  # of code, which tests below put something around
 
 
 def python_of(page):
@@ -97,13 +97,51 @@ def test_the_example_of_an_adapted_classifier(tmp_path, monkeypatch):
     assert (tmp_path / "my_model" / "saved_model.pb").exists()
 
 
+def snippet(page, beginning):
+    """The block of a page that begins like this."""
+    (code,) = [text for language, text in blocks(page) if not language and text.startswith(beginning)]
+    return code
+
+
+def test_the_batch_norm_of_the_page_is_the_houses():
+    x = tf.constant(np.random.default_rng(0).normal(size=[1, 6, 3, 3, 2]), tf.float64)
+    offset = tf.constant([0.5, -1.0], tf.float64)
+    names = {"tf": tf, "x": x[0], "axes": [0, 1, 2], "offset": offset}
+    exec(snippet("own_network.md", "mean = "), names)
+    np.testing.assert_allclose(names["x"], layers.batch_norm(x, offset[None])[0], rtol=1e-12)
+
+
+def test_a_step_is_compiled_in_the_scope_of_a_strategy_as_the_page_says():
+    """Of one device, which is what there is: tests/maml/test_replicas.py has two."""
+    network = maml.Network(lambda seed: {"w": tf.ones([1, 1])}, lambda weights, x: x @ weights["w"])
+    problem = maml.Problem((1,), 1, network=lambda outputs: network, embedding=None, loss=maml.mse, metric=None)
+    names = {"tf": tf, "maml": maml, "method": algorithm.build(algorithm.Settings(inner_lr=0.01), problem)}
+    exec(snippet("several_machines.md", "with tf.distribute"), names)
+    tasks = SinusoidTasks().sample("train", seed=1, step=0, num_tasks=2, num_shots=5, num_queries=5)
+    assert np.isfinite(names["step"](tasks)["loss"]) and names["trainer"].iteration == 1
+
+
+def test_no_block_is_shown_that_nothing_runs():
+    """Python has tests of its own, here and in tests/rl; commands those of test_documented_commands.py."""
+    rest = [
+        text for page in PAGES for block in blocks(page) for text in block[1:] if not (block[0] or is_shell(*block))
+    ]
+    layout = snippet("how_it_works.md", "main.py  ")
+    assert [text for text in rest if text != layout and not text.startswith(SNIPPETS)] == []
+    scripts = {page: sum(language == "python" for language, _ in blocks(page)) for page in PAGES}
+    assert {page: count for page, count in scripts.items() if count} == {
+        "README.md": 1, "own_network.md": 1, "own_images.md": 1, "reinforcement_learning.md": 3,
+    }  # fmt: skip
+
+
 def test_there_are_commands():
     assert len(COMMANDS) > 40
 
 
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_every_flag_in_a_command_exists(command):
-    assert set(re.findall(r"--([a-z_]+)", command)) <= {*flags.known(), "help", "helpfull", "flagfile"}
+    _, given = command.split("main.py")
+    assert set(re.findall(r"--([a-z_]+)", given)) <= {*flags.known(), "help", "flagfile"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,6 +8,7 @@ import threading
 from absl import logging
 
 from maml.cli import commands, errors, flags
+from maml.runs.progress import answering
 from maml.runs.run import STOPS
 
 
@@ -21,7 +22,7 @@ def main(arguments=None):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # β on a terminal that has no β
     try:
-        with _leaving_on_signals():
+        with _leaving_on_signals(), answering(STOPS, "stopping …"):
             asked = flags.parse(sys.argv[1:] if arguments is None else arguments)
             return commands.command(asked)(asked)
     except errors.FORESEEN as error:

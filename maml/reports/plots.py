@@ -26,8 +26,8 @@ SERIES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE, BLACK), "os^Dv", strict=True))
 STYLE = {
     "font.size": 10, "axes.titlesize": 10, "axes.titlelocation": "left", "figure.titlesize": 11,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#E6E6E6",
-    "axes.axisbelow": True, "lines.linewidth": 1.8, "lines.markersize": 4.5, "legend.frameon": False,
-    "legend.fontsize": 9, "axes.edgecolor": "#555555",
+    "axes.axisbelow": True, "lines.linewidth": 1.8, "lines.markersize": 4.5,
+    "legend.facecolor": "white", "legend.edgecolor": "none", "legend.fontsize": 9, "axes.edgecolor": "#555555",
 }  # fmt: skip
 
 FITTED_SHOTS, DRAWN_SHOTS = (5, 10), (5, 10, 20)  # K of the paper's figures 2 and 3
@@ -69,6 +69,11 @@ def shortfall(trained, paper):
     return length(trained, paper) if paper is not None and trained < paper else ""
 
 
+def trained_for(trained, paper):
+    """'60,000 iterations' for a title, or `shortfall`; '' for a method that has nothing to train."""
+    return shortfall(trained, paper) or (f"{trained:,} iterations" if trained else "")
+
+
 def draw(folder):
     """Draws every figure that the text files of a run folder have the numbers for.
 
@@ -107,10 +112,10 @@ def has_fits(run):
     return all((run.folder / f"fits_{shots}shot.csv").exists() for shots in FITTED_SHOTS)
 
 
-def _title(name, seed, *parts, short):
-    """'Omniglot, 5-way 1-shot · seed 0 · …', and on a line of its own that the training is short, if it is."""
-    title = " · ".join([name, f"seed {seed}", *filter(None, parts)])
-    return f"{title}\n{short}" if short else title
+def _title(name, seed, trained, *parts):
+    """'Omniglot, 5-way 1-shot · seed 0 · 60,000 iterations', and on a line of its own what is drawn of it."""
+    lines = [name, f"seed {seed}", trained], parts
+    return "\n".join(" · ".join(filter(None, line)) for line in lines).strip()
 
 
 # Learning curves
@@ -129,7 +134,7 @@ def learning_curve(folder):
     points, what = points_of(rows, method)
     classified = any(row.get(f"{points}_accuracy") is not None for row in rows)
     path = folder / "learning_curve.png"
-    title = _title(name, seed, what, short=shortfall(trained, paper))
+    title = _title(name, seed, trained_for(trained, paper), what)
     with drawing(path, (9.6, 3.8) if classified else (6.4, 3.8), title, columns=1 + classified) as axes:
         loss = axes[0, 0]
         _draw_learning(loss, rows, points, "loss", source)
@@ -199,10 +204,10 @@ def _scale_loss(axis, label):
 
 
 def _draw_chance(axis, num_classes):
-    """The accuracy of guessing, said beside the line."""
+    """The accuracy of guessing, said beside the line, where a curve from step 0 to 1 has gone up already."""
     if num_classes:
         axis.axhline(1 / num_classes, color=GREY, linestyle=":", linewidth=1.2, zorder=1)
-        place = {"xy": (0.01, 1 / num_classes), "xycoords": ("axes fraction", "data")}
+        place = {"xy": (0.17, 1 / num_classes), "xycoords": ("axes fraction", "data")}
         axis.annotate("chance", **place, xytext=(0, 2), textcoords="offset points", color=GREY, fontsize=8)
 
 
@@ -221,8 +226,8 @@ def adaptation_curve(folder):
     accuracy = run.unit == "accuracy"
     enlarged = accuracy and bool(np.isfinite(run.quoted.values[1:]).any())
     path = run.folder / "adaptation_curve.png"
-    short = shortfall(run.trained, run.iterations.paper)
-    title = _title(run.title, run.seed, _tasks(drawn), _bands(drawn), short=short)
+    trained = trained_for(run.trained, run.iterations.paper)
+    title = _title(run.title, run.seed, trained, _tasks(drawn), _bands(drawn))
     with drawing(path, (9.6, 4) if enlarged else (6.4, 4), title, columns=1 + enlarged) as axes:
         for axis in axes[0]:
             for number, evaluation in enumerate(drawn):
@@ -344,8 +349,8 @@ def figure_2(maml_folder, pretrained_folder=None):
 
 
 def _named(run):
-    """'MAML', or 'MAML, 4,000 of 70,000 iterations' of a run that is shorter than the paper's."""
-    return ", ".join(filter(None, [run.method_title, shortfall(run.trained, run.iterations.paper)]))
+    """'MAML, 70,000 iterations', or 'MAML, 4,000 of 70,000 iterations' of a run that is shorter than the paper's."""
+    return ", ".join(filter(None, [run.method_title, trained_for(run.trained, run.iterations.paper)]))
 
 
 def _draw_fit(axis, folder, shots):
@@ -377,6 +382,7 @@ def front(sinusoid_folder, classifier_folder, path):
         fit.legend(loc="upper left", bbox_to_anchor=(1, 1))
         _draw_steps(steps, run.quoted, SERIES[0], "measured")
         _mark_published(steps, run.quoted.published, label="published")
+        _draw_chance(steps, run.num_classes)
         steps.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         steps.set_ylim(0, 1.02)
         steps.set_ylabel("accuracy")

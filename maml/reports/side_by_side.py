@@ -4,6 +4,7 @@ A method has a row, a task a column. Settings other than a method's best that a 
 tables of `comparison`.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +33,7 @@ WAYS = {TOGETHER: "together", ALONE: "alone"}
 COLOURS = {TOGETHER: ORANGE, ALONE: BLUE}
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracy
 HIGHEST = 0.9995  # drawn on a logit axis, which has no 100 %
+ABREAST = 2  # panels beside each other, so that words can be read at a README's width
 WAVE_SHOTS, WAVE_STEPS = (5, 10, 20), 10  # of the paper's figure 3
 MOMENTS = {"before": GREEN, "after one step": BLUE, f"after all, at most {WAVE_STEPS}": ORANGE}  # of the inner steps
 PUBLISHED = dict(marker="|", color=BLACK, markersize=13, markeredgewidth=1.8, linestyle="", zorder=5)
@@ -154,9 +156,13 @@ def draw(path: Path, title: str, of_methods: dict[str, dict[tuple, Entry]]) -> N
     tasks = sorted({task for of in of_methods.values() for task, entry in of.items() if entry.measured})
     names = [name for name, of in of_methods.items() if any(entry.measured for entry in of.values())]
     names.sort(key=lambda name: max(_height(entry) for entry in of_methods[name].values()))
-    size = (1.8 + 3.4 * len(tasks), 1.5 + 0.42 * len(names))
-    with drawing(path, size, title, columns=len(tasks), sharey=True) as axes:
-        for axis, task in zip(axes[0], tasks, strict=True):
+    columns = min(len(tasks), ABREAST)
+    rows = math.ceil(len(tasks) / columns)
+    size = (1.8 + 3.4 * columns, 0.7 + (0.8 + 0.42 * len(names)) * rows)
+    with drawing(path, size, title, rows, columns, sharey=True) as axes:
+        for axis in axes.flat[len(tasks) :]:
+            axis.set_visible(False)
+        for axis, task in zip(axes.flat, tasks):
             for line, name in enumerate(names):
                 _draw_entry(axis, line, of_methods[name].get(task))
             axis.set_title("{}-way {}-shot".format(*task))
@@ -200,7 +206,7 @@ def _scale(axis):
     low, high = axis.get_xlim()
     axis.set_xscale("logit")
     low = max(min(low, 0.9), 0.02)
-    axis.set_xlim(low * 0.97, HIGHEST + 0.0001)
+    axis.set_xlim(low * 0.85, HIGHEST + 0.0001)
     ticks = [tick for tick in TICKS if low <= tick]
     axis.xaxis.set_major_locator(FixedLocator(ticks[:: 1 + len(ticks) // 7]))
     axis.xaxis.set_minor_locator(NullLocator())

@@ -5,11 +5,11 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from data_generators.errors import UserError
 from maml.evaluation import Adaptation, Evaluator, curve
 from maml.runs.kind import Tested
+from maml.runs.progress import Bar
 
 EVALUATION_SEED = 1  # the same test tasks for every run and method (authors' test() seeds with 1 as well)
 OVER_TASKS = "95 % interval over tasks"
@@ -55,7 +55,7 @@ class Curves:
     def _tasks_by(self, protocol, num_shots, split):
         """Those of a protocol, with a progress bar."""
         tasks = self.tasks_of(split, num_shots, protocol.queries or num_shots, protocol.tasks)
-        return tqdm.tqdm(tasks, f"{split} tasks, {num_shots} shot", protocol.tasks, leave=False, unit="task")
+        return Bar(tasks, f"{split} tasks, {num_shots} shot", protocol.tasks, leave=False, unit="task")
 
     def _evaluator(self, transductive):
         engine = self.settings.engine

@@ -8,14 +8,13 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import tqdm
-
 from data_generators import locks
 from data_generators.errors import UserError
 from maml.runs import files
 from maml.runs.checkpoints import KEEP, Best, Checkpoints, Latest, State
 from maml.runs.events import Events
 from maml.runs.kind import Kind, Learner
+from maml.runs.progress import Bar
 
 REPLICAS = "replicas"  # column of metrics.csv: how many trained, where it was ever more than one
 # Ctrl-C; what schedulers and `docker stop` send; a terminal that is closed, where the system has that.
@@ -99,9 +98,9 @@ class Run:
         if self.iteration >= total:
             return True
         print(self._announcement(), file=sys.stderr, flush=True)
-        bar = tqdm.tqdm(total=total, initial=self.iteration, desc=self.settings.name, smoothing=0.05, unit="it")
+        bar = Bar(total=total, initial=self.iteration, desc=self.settings.name, smoothing=0.05, unit="it")
         with bar, _stops() as stopped:
-            replicas.told_to_stop = stopped
+            replicas.told_to_stop, begun = stopped, self.iteration
             while self.iteration < total:
                 before = self.iteration
                 progress = learner.advance()
@@ -113,7 +112,7 @@ class Run:
                 if progress.row is not None:
                     bar.set_postfix_str(learner.describe(progress.row), refresh=False)
                     self._record(progress.row)
-                bar.update(self.iteration - before)
+                bar.measure_from(self.iteration) if before == begun else bar.update(self.iteration - before)
                 if self.iteration == total:
                     replicas.settle_stop()
                 stopping = replicas.stopping

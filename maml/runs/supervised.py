@@ -19,6 +19,7 @@ from maml.runs import memory, seen, workers
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
 from maml.runs.problems import problem_of, training_episodes
+from maml.runs.progress import Bar
 from maml.runs.protocol import protocol_of
 from maml.runs.settings import Settings, record_types, resolve, task_fractions
 
@@ -161,9 +162,9 @@ class SupervisedLearner:
         count = min(VALIDATION_TASKS, self.settings.card.validation_tasks)
         as_published = self.settings.card.normalisation == TOGETHER or self.settings.network.norm != "batch_norm"
         tasks = self.curves.tasks_of("val", num_shots, num_shots, count)
-        result = self.curves.learn(
-            self.state.current_weights(), tasks, self.curves.reading.step, transductive=as_published
-        )
+        bar = Bar(tasks, "validation tasks", count, leave=False, disable=None, unit="task")
+        weights, step = self.state.current_weights(), self.curves.reading.step
+        result = self.curves.learn(weights, bar, step, transductive=as_published)
         loss, accuracy = result.loss.mean(0), result.metric.mean(0)
         self._validated = f", val {100 * accuracy[-1]:.1f} %"
         before = {"val_loss_before": loss[0], "val_accuracy_before": accuracy[0]} if len(loss) > 1 else {}

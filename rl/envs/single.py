@@ -71,9 +71,11 @@ class PointEnv(TaskEnv):
 
     def _start(self):
         self._position = np.array([point.START])
+        self._path = [self._position[0]]  # for pictures
 
     def _advance(self, actions):
         self._position = point.advance(self._state(), actions)
+        self._path.append(self._position[0])
         return False
 
     def _state(self):
@@ -81,7 +83,7 @@ class PointEnv(TaskEnv):
 
     def render(self):
         if self.render_mode == "rgb_array":
-            return point.draw(self._position[0], self._task[0], SIZE)
+            return point.draw(self._path, self._task[0], SIZE)
 
 
 class RobotEnv(TaskEnv):

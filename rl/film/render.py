@@ -4,6 +4,7 @@ Letters of shapes: M filmed tasks, G numbers that make a task, T steps of an epi
 """
 
 import io
+import textwrap
 from typing import NamedTuple
 
 import gymnasium
@@ -22,6 +23,8 @@ FRAME_SECONDS = 0.04  # of the animation, a multiple of the robots' time steps: 
 POINT_STEP_SECONDS = 0.06  # the point has no time of its own
 SKY = 90  # rows of pixels at the top of a robot's frame that are left away
 GIF_WIDTH = 320  # pixels of a task's frame
+FONT, LINE, MARGIN = 14, 20, 6  # pixels: of the words above the frames
+LETTERS = 44  # of them beside each other above a frame
 SEED = 0  # of starts and noise
 
 
@@ -50,7 +53,9 @@ def film(run_folder, meta_rl, protocol):
         single = [{name: np.asarray(w)[m : m + 1] for name, w in weights.items()} for m in range(len(tasks))]
         episodes.append([play(meta_rl, w, task) for w, task in zip(single, tasks)])
     rows = list(zip(*episodes))
-    strip, animation = _strip(meta_rl, tasks, rows), _animation(kind, tasks, episodes[-1])
+    title = f"{meta_rl.settings.title}, iteration {meta_rl.iteration}"
+    strip = _strip(meta_rl, title, tasks, rows)
+    animation = _animation(kind, title, tasks, episodes[-1], len(episodes) - 1)
     written = paths(run_folder, meta_rl.iteration, protocol.changes)
     for path, content in zip(written, (strip, animation)):
         files.write_bytes(path, content)
@@ -96,17 +101,19 @@ def _draw(kind, tasks, episodes, times):
     return [dict(zip(ts, drawn[:, top:])) for ts, drawn in zip(reached, frames.draw(kind.name, scripts))]
 
 
-def _strip(meta_rl, tasks, rows):
+def _strip(meta_rl, title, tasks, rows):
     """PNG. rows: for each task the Played after 0, 1, … gradient steps."""
     kind, horizon = meta_rl.kind, meta_rl.settings.horizon
     columns = [round(t) for t in np.linspace(0, horizon, COLUMNS)]
     shown = [(task, step, episode) for task, row in zip(tasks, rows) for step, episode in enumerate(row)]
     drawn = _draw(kind, [task for task, _, _ in shown], [episode for _, _, episode in shown], columns)
     height, width, _ = drawn[0][0].shape
-    figure = Figure(figsize=(1.6 + 1.5 * COLUMNS, 0.3 + (1.5 * height / width + 0.04) * len(shown)))
+    figure = Figure(figsize=(1.6 + 1.5 * COLUMNS, 0.6 + (1.5 * height / width + 0.04) * len(shown)))
     FigureCanvasAgg(figure)
+    words, top = f"{title}: an episode after each number of gradient steps", 1 - 0.08 / figure.get_figheight()
+    figure.text(0.005, top, words, va="top", fontsize=11)
     edges = {"left": 1.58 / figure.get_figwidth(), "right": 0.999, "bottom": 0.002}
-    edges["top"] = 1 - 0.28 / figure.get_figheight()
+    edges["top"] = 1 - 0.58 / figure.get_figheight()
     axes = figure.subplots(len(shown), 1, squeeze=False, gridspec_kw={**edges, "hspace": 0.03})[:, 0]
     blank = np.full([height, width, 3], 255, np.uint8)
     for axis, (task, step, episode), pictures in zip(axes, shown, drawn):
@@ -130,18 +137,23 @@ def _strip(meta_rl, tasks, rows):
     return buffer.getvalue()
 
 
-def _animation(kind, tasks, episodes):
-    """GIF of the tasks' episodes side by side, repeating; one that ended before another stands still."""
+def _animation(kind, title, tasks, episodes, step):
+    """GIF of the tasks' episodes side by side, repeating; one that ended before another stands still.
+
+    Words above say what it shows: title, and of each episode the task, after how many gradient steps, and its return.
+    """
     longest = max(len(episode.actions) for episode in episodes)
     stride = round(FRAME_SECONDS / kind.dt) if kind.dt else 1
     times = [*range(0, longest, stride), longest]
     drawn = _draw(kind, tasks, episodes, times)
-    images = []
+    after = f"after {step} gradient step{'s' * (step != 1)}"
+    columns = [[_goal(kind, task), f"{after}, return {one.total:.1f}"] for task, one in zip(tasks, episodes)]
+    words, images = _words(title, columns), []
     for t in times:
-        pictures = [_titled(own.get(t, own[max(own)]), _goal(kind, task)) for task, own in zip(tasks, drawn)]
-        images.append(Image.fromarray(np.concatenate(pictures, axis=1)))
+        pictures = [_resized(own.get(t, own[max(own)])) for own in drawn]
+        images.append(Image.fromarray(np.concatenate([words, np.concatenate(pictures, axis=1)])))
     # One palette, without dithering: what stands still then costs nothing.
-    palette = images[0].quantize(64)
+    palette = images[-1].quantize(64)  # where the point has left its trail
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     milliseconds = round(1000 * (stride * kind.dt if kind.dt else POINT_STEP_SECONDS))
     buffer = io.BytesIO()
@@ -149,10 +161,20 @@ def _animation(kind, tasks, episodes):
     return buffer.getvalue()
 
 
-def _titled(frame, text):
+def _resized(frame):
     height, width, _ = frame.shape
-    image = Image.fromarray(frame).resize([GIF_WIDTH, round(GIF_WIDTH * height / width)], Image.Resampling.BOX)
-    ImageDraw.Draw(image).text((6, 4), text, fill="black", font=ImageFont.load_default(14))
+    size = [GIF_WIDTH, round(GIF_WIDTH * height / width)]
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
+
+
+def _words(title, columns):
+    """uint8 [height, width, 3]: the title, and below it the lines of each column, all columns as many."""
+    above = textwrap.wrap(title, LETTERS * len(columns))
+    image = Image.new("RGB", (GIF_WIDTH * len(columns), MARGIN + LINE * (len(above) + len(columns[0]))), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(FONT)
+    for number, column in enumerate(columns):
+        for line, text in enumerate([*(above if number == 0 else [""] * len(above)), *column]):
+            pen.text((MARGIN + GIF_WIDTH * number, MARGIN + LINE * line), text, "black", font)
     return np.asarray(image)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from run_folders import write_config, write_metrics, write_run, write_trajectories
 
 from data_generators.errors import UserError
@@ -24,7 +25,7 @@ def test_learning_curve_before_and_after_adaptation(tmp_path, drawn):
     folder = write_run(tmp_path, seed=3, trained=500)
     write_metrics(folder, [-100.0] * 60, [-50.0] * 59 + [-20.0])
     assert is_png(plots.learning_curve(folder))
-    title = "Half-cheetah, goal velocity: MAML · seed 3 · training tasks · 60 of 500 iterations"
+    title = "Half-cheetah, goal velocity: MAML · seed 3 · 60 of 500 iterations\ntraining tasks"
     assert drawn[0].get_suptitle() == title
     axis = drawn[0].axes[0]
     assert list(labelled(axis)) == ["before adaptation, smoothed", "after adaptation, smoothed"]
@@ -37,7 +38,7 @@ def test_learning_curve_of_a_run_that_was_not_tested(tmp_path, drawn):
     folder = write_config(tmp_path, "point", cg_iterations=20, seed=7)
     write_metrics(folder, [-100.0] * 100, [-50.0] * 100)
     plots.learning_curve(folder)
-    assert drawn[0].get_suptitle() == "2-D navigation: MAML, 20 CG iterations · seed 7 · training tasks"
+    assert drawn[0].get_suptitle() == "2-D navigation: MAML, 20 CG iterations · seed 7 · 100 iterations\ntraining tasks"
 
 
 def test_learning_curve_without_inner_steps_is_one(tmp_path, drawn):
@@ -71,10 +72,19 @@ def test_adaptation_figure_shows_measured_and_published_alike(tmp_path, drawn):
 def test_bands_are_one_standard_error(tmp_path, drawn):
     """write_run's standard errors are 2."""
     plots.adaptation_figure({"maml": [write_run(tmp_path, "ant_dir")]})
-    (band,) = drawn[0].axes[0].collections
+    (band,) = (each for each in drawn[0].axes[0].collections if not isinstance(each, LineCollection))
     (vertices,) = [path.vertices for path in band.get_paths()]
     at_the_start = vertices[vertices[:, 0] == 0, 1]
     np.testing.assert_allclose([at_the_start.min(), at_the_start.max()], [8.659 + 1 - 2, 8.659 + 1 + 2])
+
+
+def test_published_curves_have_their_standard_errors(tmp_path, drawn):
+    """[D]: MAML's standard deviation over the 40 tasks after one step is 54.898. That of a flat curve is along it."""
+    plots.adaptation_figure({"maml": [write_run(tmp_path, "cheetah_dir")]})
+    maml, *_, oracle = (each for each in drawn[0].axes[0].collections if isinstance(each, LineCollection))
+    error = 54.898 / 39**0.5
+    np.testing.assert_allclose(maml.get_segments()[1], [[1, 293.193 - error], [1, 293.193 + error]])
+    assert len(oracle.get_segments()) == 2
 
 
 def test_figure_of_2d_navigation_is_the_papers_4th(tmp_path, drawn):
@@ -160,7 +170,7 @@ def test_seeds_are_thin_lines_and_their_mean(tmp_path, drawn):
     assert [line.get_ydata().tolist() for line in thin] == [[1, 2, 3, 4], [3, 4, 5, 6]]
     mean = labelled(axis)["MAML, mean of 2 seeds,\n40 to 90 of 500 iterations"]
     assert mean.get_ydata().tolist() == [2, 3, 4, 5] and mean.get_linewidth() > 1
-    (band,) = axis.collections
+    (band,) = (each for each in axis.collections if not isinstance(each, LineCollection))
     (vertices,) = [path.vertices for path in band.get_paths()]
     at_the_start = vertices[vertices[:, 0] == 0, 1]
     assert (at_the_start.min(), at_the_start.max()) == (0, 4)
@@ -185,7 +195,7 @@ def test_trajectories_before_and_after_1_to_3_steps(tmp_path, drawn):
     folder = write_run(tmp_path, "point", trained=60)
     write_trajectories(folder, steps=5, episodes=3, goal=(-0.3, 0.4))
     assert is_png(plots.trajectories(folder))
-    assert drawn[0].get_suptitle() == "2-D navigation: MAML · seed 1 · test task 6 · ★ goal · 60 of 100 iterations"
+    assert drawn[0].get_suptitle() == "2-D navigation: MAML · seed 1 · 60 of 100 iterations\ntest task 6 · ★ goal"
     titles = [axis.get_title(loc="left") for axis in drawn[0].axes]
     assert titles == ["before adaptation", "after 1 step", "after 2 steps", "after 3 steps"]
     for axis in drawn[0].axes:

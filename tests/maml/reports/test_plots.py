@@ -72,9 +72,9 @@ def test_learning_curve_without_accuracy_is_one_panel(tmp_path, drawn):
 @pytest.mark.parametrize(
     "method, title",
     [
-        ("maml", "Sinusoid, 10-shot · seed 1 · query points, after adaptation"),
-        ("pretrained", "Sinusoid, 10-shot, pretrained · seed 1 · query points, before adaptation"),
-        ("oracle", "Sinusoid, 10-shot, oracle · seed 1 · query points, before adaptation"),
+        ("maml", "Sinusoid, 10-shot · seed 1 · 70,000 iterations\nquery points, after adaptation"),
+        ("pretrained", "Sinusoid, 10-shot, pretrained · seed 1 · 70,000 iterations\nquery points, before adaptation"),
+        ("oracle", "Sinusoid, 10-shot, oracle · seed 1 · 70,000 iterations\nquery points, before adaptation"),
     ],
 )
 def test_learning_curve_says_whether_the_network_was_adapted(method, title, tmp_path, drawn):
@@ -90,7 +90,7 @@ def test_learning_curve_of_a_training_without_queries_is_of_the_support_set(tmp_
     folder = write_run(tmp_path)
     write_metrics(folder, last=60_000, support_loss=4.0, support_accuracy=0.5)
     plots.learning_curve(folder)
-    assert drawn[0].get_suptitle() == "Omniglot, 5-way 1-shot · seed 0 · support points"
+    assert drawn[0].get_suptitle() == "Omniglot, 5-way 1-shot · seed 0 · 60,000 iterations\nsupport points"
     assert set(curves(drawn[0].axes[1])["training tasks, smoothed"][:, 1]) == {0.5}
 
 
@@ -98,7 +98,7 @@ def test_learning_curve_of_a_run_without_a_summary(tmp_path, drawn):
     files.write_json(tmp_path / "config.json", CONFIG | {"method": "maml"})
     write_metrics(tmp_path, query_loss=2.0)
     assert is_png(plots.learning_curve(tmp_path))
-    title = "Omniglot: MAML · seed 3 · query points, after adaptation\n1,000 of 60,000 iterations"
+    title = "Omniglot: MAML · seed 3 · 1,000 of 60,000 iterations\nquery points, after adaptation"
     assert drawn[0].get_suptitle() == title
 
 
@@ -106,7 +106,7 @@ def test_learning_curve_of_a_run_of_before_there_were_methods(tmp_path, drawn):
     files.write_json(tmp_path / "config.json", CONFIG | {"metatrain_iterations": 1000})
     write_metrics(tmp_path, query_loss=2.0)
     plots.learning_curve(tmp_path)
-    assert drawn[0].get_suptitle() == "Omniglot · seed 3"
+    assert drawn[0].get_suptitle() == "Omniglot · seed 3 · 1,000 iterations"
 
 
 def test_smoothing_is_the_mean_of_a_window():
@@ -160,7 +160,7 @@ def test_adaptation_curve_has_a_line_for_each_size_of_task_but_not_for_other_pro
 
 def test_adaptation_curve_counts_the_tasks_and_says_what_bands_are(tmp_path, drawn):
     plots.adaptation_curve(write_run(tmp_path, evaluations=[evaluation(tasks=1200)]))
-    title = "Omniglot, 5-way 1-shot · seed 0 · 1,200 test tasks · ± 95 % interval over tasks"
+    title = "Omniglot, 5-way 1-shot · seed 0 · 60,000 iterations\n1,200 test tasks · ± 95 % interval over tasks"
     assert drawn[0].get_suptitle() == title
 
 
@@ -176,9 +176,8 @@ def test_diverged_values_are_left_out(values, tmp_path):
 def test_figure_2_shows_maml_beside_pretrained(tmp_path, drawn):
     folders = [write_fits(write_sinusoid(tmp_path, method=method)) for method in ("maml", "pretrained")]
     assert is_png(plots.figure_2(*folders))
-    assert [axis.get_title(loc="left") for axis in drawn[0].axes] == [
-        "MAML, K = 5", "pretrained, K = 5", "MAML, K = 10", "pretrained, K = 10"
-    ]  # fmt: skip
+    expected = [f"{name}, 70,000 iterations, K = {k}" for k in (5, 10) for name in ("MAML", "pretrained")]
+    assert [axis.get_title(loc="left") for axis in drawn[0].axes] == expected
     assert [len(curves(axis)["support points"]) for axis in drawn[0].axes] == [5, 5, 10, 10]
 
 
@@ -208,17 +207,20 @@ def test_every_figure_says_that_a_run_is_short(tmp_path, drawn):
     plots.draw(folder)
     learning, adaptation, fits, comparison = drawn
     short = "4,000 of 70,000 iterations"
-    assert learning.get_suptitle().endswith(short) and adaptation.get_suptitle().endswith(short)
+    for figure in (learning, adaptation):
+        assert figure.get_suptitle().splitlines()[0].endswith(short)
     assert fits.axes[0].get_title(loc="left") == f"MAML, {short}, K = 5"
     assert f"MAML, {short}" in curves(comparison.axes[0])
 
 
-def test_no_figure_says_so_of_a_run_as_long_as_the_papers(tmp_path, drawn):
+def test_figures_of_a_run_say_how_long_it_was(tmp_path, drawn):
+    """Of one as long as the paper's no more than that."""
     folder = write_fits(write_sinusoid(tmp_path))
     write_metrics(folder, last=70_000, query_loss=2.0)
     plots.draw(folder)
     assert len(drawn) == 4
-    assert not any("iterations" in figure.get_suptitle() for figure in drawn)
+    assert all(figure.get_suptitle().splitlines()[0].endswith(" · 70,000 iterations") for figure in drawn[:2])
+    assert drawn[2].axes[0].get_title(loc="left") == "MAML, 70,000 iterations, K = 5"
     assert sorted(curves(drawn[3].axes[0])) == ["MAML", "MAML, published"]
 
 

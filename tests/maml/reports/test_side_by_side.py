@@ -142,3 +142,13 @@ def test_methods_are_drawn_from_the_least_to_the_most_accurate_on_an_axis_that_h
     assert [label.get_text() for label in axis.get_yticklabels()] == ["MAML", "Toy"]
     low, high = axis.get_xlim()
     assert 0 < low < 0.9125 and side_by_side.HIGHEST < high < 1
+
+
+def test_panels_are_two_beside_each_other_and_none_is_empty(tmp_path, drawn):
+    write_run(tmp_path)
+    entry = side_by_side.entries("omniglot", summaries.load_all(tmp_path))["MAML"][5, 1]
+    side_by_side.draw(tmp_path / "a.png", "title", {"MAML": dict.fromkeys([(5, 1), (5, 5), (20, 1)], entry)})
+    shown = [axis for axis in drawn[0].axes if axis.get_visible()]
+    assert [axis.get_title(loc="left") for axis in shown] == ["5-way 1-shot", "5-way 5-shot", "20-way 1-shot"]
+    assert [axis.get_subplotspec().num1 for axis in shown] == [0, 1, 2]
+    assert shown[0].get_gridspec().get_geometry() == (2, 2)

@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 
 from data_generators.errors import UserError
 from rl import envs
+from rl.envs import point
 
 ROOT = str(Path(envs.__file__).parents[2])
 KINDS = list(envs.KINDS.values())
@@ -183,13 +184,14 @@ def test_without_mujoco_there_is_one_line(module, tmp_path):
 def test_the_point_is_drawn_where_it_is():
     env = gymnasium.make("maml/Point-v0", render_mode="rgb_array")
     env.reset(options={"task": [0.5, 0.5]})
-    env.step(np.array([-1.0, 0.0]))
+    for _ in range(2):
+        env.step(np.array([-1.0, 0.0]))
     image = env.render()
     size = len(image)
 
     def pixel(x, y):
         return tuple(image[round((1 - y) / 2 * (size - 1)), round((x + 1) / 2 * (size - 1))])
 
-    assert pixel(0.5, 0.5) == (60, 160, 60)  # the goal
-    assert pixel(-0.1, 0.0) == (40, 80, 200)  # the point
+    assert pixel(0.5, 0.5) == point.GOAL and pixel(0.0, 0.0) == point.GREY
+    assert pixel(-0.2, 0.0) == point.POINT and pixel(-0.1, 0.0) == point.TRAIL
     assert pixel(0.9, -0.9) == (255, 255, 255)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from maml.runs.checkpoints import Latest
 from rl import envs
+from rl.envs import point
 from rl.film import paths, render
 from rl.meta_rl import MetaRL
 from rl.protocol import Protocol
@@ -50,9 +51,9 @@ def test_rows_are_the_policies_of_the_adaptation(monkeypatch, tmp_path):
     """On both tasks, after 0, 1 and 2 steps."""
     run, played, play = small("cheetah_dir"), [], render.play
     monkeypatch.setattr(render, "play", lambda run, w, task: played.append((w, task)) or play(run, w, task))
-    monkeypatch.setattr(render, "_animation", lambda kind, tasks, episodes: b"")
+    monkeypatch.setattr(render, "_animation", lambda *_: b"")
     rows = []
-    monkeypatch.setattr(render, "_strip", lambda run, tasks, shown: rows.extend(shown) or b"")
+    monkeypatch.setattr(render, "_strip", lambda run, title, tasks, shown: rows.extend(shown) or b"")
     render.film(tmp_path, run, protocol())
     expected = [w for w, _ in run.adapt([[-1.0], [1.0]], [0.5, 0.25], 2)]
     assert [float(task[0]) for _, task in played] == [-1, 1] * 3
@@ -102,11 +103,33 @@ def test_the_files_of_a_film(tmp_path):
     with Image.open(films[0]) as strip, Image.open(films[1]) as animation:
         pixels = np.asarray(strip.convert("RGB"))
         assert animation.n_frames == 7 and animation.info["duration"] == 60 and animation.info["loop"] == 0
-    green = (pixels == [60, 160, 60]).all(2)  # the goals: three rows of eight
-    starts = np.diff(np.pad(green.any(1), 1).astype(int))
+    goals = (pixels == point.GOAL).all(2)  # three rows of eight
+    starts = np.diff(np.pad(goals.any(1), 1).astype(int))
     assert (starts == 1).sum() == 3
-    starts = np.diff(np.pad(green.any(0), 1).astype(int))
+    starts = np.diff(np.pad(goals.any(0), 1).astype(int))
     assert (starts == 1).sum() == 8
+
+
+def test_words_above_every_frame_say_what_is_shown(monkeypatch, tmp_path):
+    words, said, play, played = render._words, [], render.play, []
+    monkeypatch.setattr(render, "_words", lambda *what: said.append(what) or words(*what))
+    monkeypatch.setattr(render, "play", lambda *what: played.append(play(*what)) or played[-1])
+    _, path = render.film(tmp_path, small(), protocol())
+    ((title, columns),) = said
+    *_, last = played
+    assert title.startswith("2-D navigation: MAML") and title.endswith(", iteration 0")
+    assert columns == [["goal (-0.30, 0.38)", f"after 2 gradient steps, return {last.total:.1f}"]]
+    above = words(title, columns)
+    with Image.open(path) as animation:
+        for i in range(animation.n_frames):
+            animation.seek(i)
+            shown = np.asarray(animation.convert("L"))[: len(above)]
+            assert ((shown < 128) == (above.mean(2) < 128)).mean() > 0.99  # but for the palette's greys
+
+
+def test_a_title_that_is_too_long_is_wrapped():
+    short, long = (render._words(title, [["goal"]]) for title in ("a policy", "a policy of many words " * 3))
+    assert long.shape[0] == short.shape[0] + render.LINE and (long[: short.shape[0], -3:] == 255).all()
 
 
 def test_films_of_other_policies_have_other_names():
@@ -131,7 +154,8 @@ def test_an_episode_that_ended_stands_still_beside_the_other():
     kind = envs.get("point")
     walk = np.tile(np.float32([0.5, 0.0]), [6, 1])
     episodes = [render.Played(walk[:2], [], 0.0), render.Played(walk, [], 0.0)]
-    with Image.open(io.BytesIO(render._animation(kind, np.array([[0.5, 0.5], [-0.5, 0.5]]), episodes))) as animation:
+    goals = np.array([[0.5, 0.5], [-0.5, 0.5]])
+    with Image.open(io.BytesIO(render._animation(kind, "two walks", goals, episodes, 1))) as animation:
         shown = []
         for i in range(animation.n_frames):
             animation.seek(i)

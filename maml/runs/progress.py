@@ -1,0 +1,72 @@
+"""Signs of life on stderr: progress bars, and an answer to Ctrl-C while a function is being compiled."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+import tqdm
+
+TICK = 1.0  # seconds between two looks at the clock
+IN_A_FILE = 10.0  # seconds between two lines where stderr is no terminal: a log of hours stays small
+
+
+class Bar(tqdm.tqdm):
+    """A tqdm bar whose clock goes on, on a terminal, while nothing moves, as where a function is being compiled."""
+
+    def __init__(self, *arguments, **settings):
+        self._over, self._ticks = threading.Event(), None
+        on_terminal = (settings.get("file") or sys.stderr).isatty()
+        super().__init__(*arguments, mininterval=0.1 if on_terminal else IN_A_FILE, **settings)
+        if on_terminal and not self.disable:
+            self._ticks = threading.Thread(target=self._tick, daemon=True)
+            self._ticks.start()
+
+    def _tick(self):
+        while not self._over.wait(TICK):
+            with self.get_lock():
+                if not self._over.is_set():
+                    self.refresh(nolock=True)
+
+    def close(self):
+        with self.get_lock():  # a tick would draw it again
+            self._over.set()
+        super().close()
+
+    def measure_from(self, n):
+        """Stands at n, and leaves what was done so far, and its time, out of the rate: the first call compiles."""
+        self.n = self.initial = self.last_print_n = n
+        self.start_t = self.last_print_t = self._time()
+        self.refresh()
+
+
+@contextlib.contextmanager
+def answering(signals, sign):
+    """Within, the first of these signals prints `sign` to stderr at once.
+
+    Its handler runs later, once the main thread is back from what it does outside of Python, such as compiling. Signals
+    that are ignored get no answer. Outside of the main thread, where no signal is handled, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    answer = threading.Thread(target=_answer, args=(reading, signals, sign), daemon=True)
+    answer.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)  # which ends the thread
+        answer.join()
+        os.close(reading)
+
+
+def _answer(reading, signals, sign):
+    while number := os.read(reading, 1):
+        if number[0] in signals:
+            tqdm.tqdm.write(sign, file=sys.stderr)
+            return
