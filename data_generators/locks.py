@@ -35,6 +35,26 @@ def held(path, what, wait=False):
             file.close()
 
 
+@contextlib.contextmanager
+def writing(folder):
+    """Within, no other process is in here with this folder. It waits for those that are; nothing is left in the folder.
+
+    For moments, and not one within another. Where folders have no locks, as on Windows and NFS, nothing is locked.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        descriptor = None
+    try:
+        if descriptor is not None and fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def _locked(path, what, wait):
     """The open file; None where there are no locks."""
     path.parent.mkdir(parents=True, exist_ok=True)

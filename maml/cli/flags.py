@@ -74,7 +74,10 @@ def parse(arguments) -> CommandLine:
     given = frozenset(name for name in known() if values[name].present)
     if empty := [name for name in known() if name in given and values[name].value == ""]:
         raise UserError(f"--{empty[0]}= has nothing behind it, expected a value, or the command without it")
-    return CommandLine(tuple(arguments), {name: values[name].value for name in known()}, given)
+    found = {name: values[name].value for name in known()}
+    for record in options.RECORDS:  # a run's settings are checked with its presets
+        record(**{field.name: found[name] for name, field in kinds.flags_of(record).items()})
+    return CommandLine(tuple(arguments), found, given)
 
 
 def _problem(error, values):

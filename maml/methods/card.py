@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, get_args
 
 from data_generators.errors import UserError
 
+LARGEST = 2**53  # of whole numbers that all have a float64 of their own: iterations are counted, and divided
+
 
 def setting(  # noqa: PLR0913  (keyword-only, and what a field may say of itself)
     default,
@@ -54,6 +56,8 @@ class Record:
             self.expect(False, field.name, " or ".join(kind.__name__ for kind in kinds))
         if value is None:
             return
+        if type(value) is int:
+            self.expect(abs(value) < LARGEST, field.name, f"a whole number below {LARGEST:,}")
         if about.get("choices"):
             self.expect(value in about["choices"], field.name, "one of " + ", ".join(map(str, about["choices"])))
         if about.get("at_least") is not None:

@@ -21,12 +21,13 @@ from maml.runs import files
 
 KEEP = 10  # the newest ones, as the authors' Saver(max_to_keep=10); the best one is kept besides
 SETTINGS, TABLE = "settings.json", "table.json"  # in a checkpoint's folder
-_NAME = re.compile(r"iteration_(\d{8})")
+_NAME = re.compile(r"iteration_(\d{8,})")
 
 
 def newest_settings(folder) -> Path | None:
     """The settings in the newest checkpoint in a folder of them; None where there is none that has them."""
-    return max(Path(folder).glob(f"iteration_*/{SETTINGS}"), default=None)
+    found = {int(m[1]): path for path in Path(folder).glob(f"*/{SETTINGS}") if (m := _NAME.fullmatch(path.parent.name))}
+    return found[max(found)] if found else None
 
 
 class Best(NamedTuple):

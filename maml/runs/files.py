@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from data_generators import untrusted
+from data_generators import locks, untrusted
 from data_generators.errors import UserError
 
 WEIGHTS = "weights.npz"  # θ as it was tested
@@ -36,11 +36,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # One fixed name, so that what a kill leaves behind is overwritten by the next try.
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with locks.writing(path.parent):  # or another process that writes the same file would write into this one's
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
 
 
 def read_text(path: str | Path) -> str:

@@ -85,7 +85,7 @@ class Run:
         """UserError for an iteration that the training will leave no checkpoint of."""
         total, every = self.settings.total_iterations, self.learner.checkpoint_every
         there = self.checkpoints.iterations() if resume else []
-        kept = sorted({total, *range(every, total, every), *there})[-KEEP:]
+        kept = sorted({total, *range(every, total, every)[-KEEP:], *there})[-KEEP:]
         done = there and max(there) == total
         if isinstance(checkpoint, int) and checkpoint not in (there if done else kept):
             expected = f"one of {', '.join(map(str, there if done else kept))}, or --test_iter beside --train=False"

@@ -6,6 +6,7 @@ import reprlib
 import sys
 from pathlib import Path
 
+from data_generators import locks
 from data_generators.errors import UserError
 from maml.methods.card import TOGETHER, Published
 from maml.runs import files
@@ -23,24 +24,38 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
     imported: the name of a checkpoint that was trained elsewhere, whose weights the run holds already; None: the
         protocol's checkpoint is restored.
     A test by another protocol than the headline's is added to the evaluations in summary.json and leaves the headline
-    there as it is. A test of the headline leaves θ in the folder, too. UserError where the result that is read is not
-    finite; others that aren't are None.
+    there as it is. A test of the headline leaves θ in the folder, too. A run may be tested while it is trained, and by
+    several processes: they write one after the other. UserError where the result that is read is not finite (others
+    that aren't are None), and where another folder took the place of the run's meanwhile.
     """
+    before = _which(run.folder)
     label = imported or (run.restore(protocol.checkpoint) if run.replicas.is_chief else "the chief's")
     run.take_chiefs()
     tested = list(run.learner.evaluate(protocol, run.folder))
     evaluations = [{**_finite(t.evaluation), "checkpoint": label, "iteration": run.iteration} for t in tested]
-    for name, (columns, rows) in (table for t in tested for table in t.tables.items()):
-        files.write_table(run.folder / name, columns, rows)
     is_headline = protocol.is_headline(run.settings)
     summary = _summary(run, command, evaluations, imported)
-    write_summary(run.folder / "summary.json", summary, is_headline)
-    if is_headline:
-        run.write_weights(label)
+    if before not in (None, _which(run.folder)):
+        raise UserError(f"{run.folder} is another folder than when its test began; expected one that stays there")
+    with locks.held(run.folder / ".results.lock", f"the results of {run.folder}", wait=True):
+        for name, (columns, rows) in (table for t in tested for table in t.tables.items()):
+            files.write_table(run.folder / name, columns, rows)
+        write_summary(run.folder / "summary.json", summary, is_headline)
+        if is_headline:
+            run.write_weights(label)
     return summary
 
 
 test.__test__ = False  # pytest takes it for one of its own
+
+
+def _which(folder):
+    """What a folder keeps when it is renamed, and its name doesn't; None where there is none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _summary(run, command, evaluations, imported):

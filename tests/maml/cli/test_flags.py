@@ -108,6 +108,21 @@ def test_what_is_switched_off_is_not_asked_for(command):
     assert commands.command(parse(command)) is commands.train_and_test
 
 
+@pytest.mark.parametrize(
+    "command, problem",
+    [
+        ("--reproduce=list --seeds=0", "seeds is 0, expected at least 1"),
+        ("--reproduce=list --budget=-1", "budget is -1.0, expected a positive number"),
+        ("--reproduce=list --budget=nan", "budget is nan, expected a positive number"),
+        ("--reproduce=list --budget=inf", "budget is inf, expected a positive number"),
+    ],
+)
+def test_options_have_limits_as_settings_have(command, problem):
+    with pytest.raises(UserError) as error:
+        parse(command)
+    assert str(error.value) == problem
+
+
 def test_flags_may_come_from_a_file(tmp_path):
     (tmp_path / "flags").write_text("--update_lr=0.25\n--nojit\n")
     asked = parse(f"--flagfile={tmp_path / 'flags'}")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from data_generators.errors import UserError
 from maml.runs import checkpoints
-from maml.runs.checkpoints import Checkpoints
+from maml.runs.checkpoints import Checkpoints, newest_settings
 
 
 def state(value=0.0):
@@ -80,6 +80,12 @@ def test_there_is_none_at_first(tmp_path):
 def test_settings_lie_beside_the_state(tmp_path):
     saved(tmp_path, [1])
     assert json.loads((tmp_path / "iteration_00000001" / "settings.json").read_text()) == {"seed": 3}
+
+
+def test_a_hundred_million_iterations_and_more_are_counted(tmp_path):
+    saved(tmp_path, [99_999_999, 100_000_000])
+    assert read_latest(tmp_path)[0] == 100_000_000
+    assert newest_settings(tmp_path) == tmp_path / "iteration_100000000" / "settings.json"
 
 
 def test_a_missing_one_names_those_there_are(tmp_path):

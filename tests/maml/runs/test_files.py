@@ -55,6 +55,21 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert files.read_json(path) == {"a": 1}
 
 
+def test_several_processes_that_write_one_file_leave_it_whole(tmp_path):
+    code = """
+import pathlib, sys
+from maml.runs import files
+for i in range(200):
+    files.write_bytes(pathlib.Path(sys.argv[1]), sys.argv[2].encode() * (1000 * (i % 7 + 1)))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "page")]
+    writers = [subprocess.Popen([*command, letter], stderr=subprocess.PIPE) for letter in "abc"]
+    assert [process.communicate()[1] for process in writers] == [b""] * 3
+    left = (tmp_path / "page").read_text()
+    assert len(set(left)) == 1 and len(left) % 1000 == 0
+    assert os.listdir(tmp_path) == ["page"]
+
+
 def test_reader_of_the_old_file_reads_it_whole(tmp_path):
     path = tmp_path / "a.json"
     files.write_json(path, {"a": 1})

@@ -138,6 +138,8 @@ def test_each_method_has_a_folder_of_its_own(given, name):
         ({"tasks_per_chunk": 0}, "tasks_per_chunk is 0, expected at least 1"),
         ({"iterations_per_call": 0}, "iterations_per_call is 0, expected at least 1"),
         ({"metatrain_iterations": -5}, "metatrain_iterations is -5, expected at least 0"),
+        ({"metatrain_iterations": 2**53}, "metatrain_iterations is 9007199254740992, expected a whole number below"),
+        ({"iterations_per_call": 10**30}, "expected a whole number below 9,007,199,254,740,992"),
         ({"pretrain_iterations": -5}, "pretrain_iterations is -5, expected at least 0"),
         ({"seed": -1}, "seed is -1, expected at least 0"),
         ({"seed": 2**31}, "seed is 2147483648, expected 0 to 2147483647"),

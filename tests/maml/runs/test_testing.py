@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import authors as authors_code
 import killed
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from toys import random_weights
 
+from data_generators import locks
 from data_generators.errors import UserError
 from data_generators.sinusoid import SinusoidTasks
 from maml.evaluation import Adaptation
@@ -16,6 +18,7 @@ from maml.reports import summaries
 from maml.runs import authors, curves, files, supervised, testing
 from maml.runs.checkpoints import Latest
 from maml.runs.protocol import Protocol
+from maml.runs.run import set_aside
 from maml.runs.settings import resolve
 
 QUICK = {"tasks": 5, "queries": 2}
@@ -226,6 +229,39 @@ def test_another_protocol_is_recorded_beside_the_headline(elsewhere, other):
     assert {e["file"] for e in recorded["evaluations"]} == {headline["headline"], beside["headline"]}
     assert len(recorded["evaluations"]) == 2
     assert table(elsewhere, headline["headline"]) == table_before
+
+
+def test_what_another_test_writes_meanwhile_is_kept(elsewhere, capsys):
+    how = {"split": "test", "shots": (1,), "tasks": 2}
+    headline = testing.test(elsewhere, Protocol(**how), "python main.py")
+    with ThreadPoolExecutor() as pool:
+        with locks.held(elsewhere.folder / ".results.lock", "another test"):
+            beside = pool.submit(testing.test, elsewhere, Protocol(**{**how, "split": "val"}), "python main.py")
+            said = ""
+            while "waiting for it" not in said and not beside.done():
+                said += capsys.readouterr().err
+            entry = {**headline["evaluations"][0], "file": "another.csv"}
+            testing.write_summary(elsewhere.folder / "summary.json", {**headline, "evaluations": [entry]}, False)
+        files_of_all = {headline["headline"], "another.csv", beside.result()["headline"]}
+    assert {entry["file"] for entry in written(elsewhere)["evaluations"]} == files_of_all
+    assert not list(elsewhere.folder.glob(".*"))
+
+
+@pytest.mark.parametrize("begun_anew", [True, False])
+def test_a_folder_that_is_set_aside_meanwhile_gets_no_results_of_another(elsewhere, monkeypatch, begun_anew):
+    elsewhere.folder.mkdir(parents=True)
+    evaluate = elsewhere.learner.evaluate
+
+    def set_aside_meanwhile(protocol, folder):
+        set_aside(folder)
+        if begun_anew:
+            folder.mkdir()
+        return evaluate(protocol, folder)
+
+    monkeypatch.setattr(elsewhere.learner, "evaluate", set_aside_meanwhile)
+    with pytest.raises(UserError, match="seed_1 is another folder than when its test began; expected one that stays"):
+        testing.test(elsewhere, Protocol("test", (1,), tasks=2), "")
+    assert not list(elsewhere.folder.glob("*"))
 
 
 def test_evaluations_stand_in_the_order_of_their_numbers_whatever_came_first(elsewhere, monkeypatch):
