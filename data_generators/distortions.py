@@ -1,22 +1,44 @@
-"""Random affine distortions of images, as Koch, Zemel, Salakhutdinov 2015 made more drawings of those there are.
+"""Random affine distortions of images, by which papers made more drawings of those there are.
 
 Letters: R images, H × W pixels, C channels.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-# Their section 3.3: each of seven components is there with probability ½, and then uniform between its limits. Angle in
-# degrees; shear and scale along the columns and rows; shift along both in sides of the image, 2 of their 105 pixels.
-LIMITS = np.array(
-    [(-10, 10), (-0.3, 0.3), (-0.3, 0.3), (0.8, 1.2), (0.8, 1.2), (-2 / 105, 2 / 105), (-2 / 105, 2 / 105)]
-)
+
+class Distortion(NamedTuple):
+    """Seven components, each of which is there with a probability, and then uniform between its limits [7, 2].
+
+    Angle in degrees; shear and scale along the columns and rows; shift along both in sides of the image.
+    """
+
+    limits: np.ndarray
+    probability: float
+
+
+def _distortion(angle, shear, scale, pixels, probability):
+    shift = pixels / 105  # sides of the drawings of Omniglot as they come
+    limits = [angle, *[shear] * 2, *[scale] * 2, *[shift] * 2]
+    size = np.array([0, 0, 0, 1, 1, 0, 0]) + np.outer([-1, 1], limits)
+    return Distortion(size.T, probability)
+
+
 NEUTRAL = np.array([0, 0, 0, 1, 1, 0, 0])
+DISTORTIONS = {
+    # Koch, Zemel, Salakhutdinov 2015, section 3.3
+    "affine": _distortion(angle=10, shear=0.3, scale=0.2, pixels=2, probability=0.5),
+    # Santoro et al. 2016 turn and shift every image; how much is snowkylin/ntm's
+    "turned_and_shifted": _distortion(angle=180 / 16, shear=0, scale=0, pixels=10, probability=1),
+}
 
 
-def components(shape, rng):
-    """Of random affine maps: [*shape, 7]."""
-    present = rng.random((*shape, 7)) < 0.5
-    return np.where(present, rng.uniform(*LIMITS.T, present.shape), NEUTRAL)
+def components(name, shape, rng):
+    """Of random affine maps: [*shape, 7]. name: of DISTORTIONS."""
+    limits, probability = DISTORTIONS[name]
+    present = rng.random((*shape, 7)) < probability
+    return np.where(present, rng.uniform(*limits.T, present.shape), NEUTRAL)
 
 
 def distorted(images, components):

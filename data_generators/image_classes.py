@@ -126,7 +126,7 @@ class ImageTasks:
         num_queries,
         num_ways=None,
         shuffled=False,
-        distorted=False,
+        distorted=None,
         part=None,
     ):
         """An Episode of NumPy arrays, shapes as in `Episode`, pixels from 0 to 1.
@@ -140,7 +140,8 @@ class ImageTasks:
         num_tasks, num_shots, num_queries: M, K and Q; Q may be 0
         num_ways: N, None for `num_classes`
         shuffled: the support examples of each task in a random order of its own; the images drawn stay the same
-        distorted: each image by a random affine map of its own (see `distortions`); the images drawn stay the same
+        distorted: how, by its name in `distortions`; each image by a random affine map of its own; the images drawn
+            stay the same
         part: a slice of the tasks, which alone are returned, as they would be among all M; None: all
         """
         self.check(split, num_shots, num_queries, num_ways)
@@ -153,7 +154,9 @@ class ImageTasks:
         mine = np.arange(num_tasks)[part or slice(None)]  # from here on M is how many these are
         images = pixels.scaled(_turned(classes.images[picks[mine]], turns[mine]))  # [M, N, K + Q, H, W, C]
         if distorted:
-            maps = distortions.components(picks.shape, streams.generator(split, seed, step, streams.DISTORTIONS))
+            maps = distortions.components(
+                distorted, picks.shape, streams.generator(split, seed, step, streams.DISTORTIONS)
+            )
             images = distortions.distorted(images, maps[mine])
 
         def flat(x):  # [M, N, K, H, W, C] -> [M, N·K, H, W, C]

@@ -34,7 +34,7 @@ class SinusoidTasks:
         num_queries,
         num_ways=None,
         shuffled=False,
-        distorted=False,
+        distorted=None,
         part=None,
     ):
         """An Episode, pure in its arguments: x float32 [M, K, 1 or 3], y [M, K, 1]; the query set has Q points.

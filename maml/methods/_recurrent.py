@@ -13,7 +13,7 @@ import tensorflow as tf
 from maml import inner_loop, layers
 from maml.method import Method, embedding_of, num_tasks, shape_of_one_tensor
 
-INSTANCES = (1, 2, 5, 10)  # of which accuracies are recorded: how often a class was seen, this time included
+INSTANCES = (1, 2, 3, 4, 5, 10)  # of which accuracies are recorded: how often a class was seen, this time included
 IN_X, IN_Y, IN_BIAS = "in_x", "in_y", "in_b"  # names in θ: from an example, and the last target, to a cell
 OUT, OUT_BIAS = "out", "out_b"  # from what a cell says to the outputs
 

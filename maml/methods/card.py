@@ -153,6 +153,7 @@ class Published(NamedTuple):
     trained_shots: K of the training, where not that of the test; 0: any, as the training does not depend on it.
     normalisation: the column it belongs to, where not the card's.
     digits: of a percentage, after the point; None: as many as its numbers have, and 2 for miniImagenet.
+    measure: which of the `measures` of a test it is, where that isn't its curve.
     """
 
     dataset: str
@@ -170,6 +171,7 @@ class Published(NamedTuple):
     trained_shots: int | None = None
     normalisation: str | None = None
     digits: int | None = None
+    measure: str | None = None
 
     def __str__(self):
         """The numbers as printed: '98.7 ± 0.4 %', '0.67, 0.38, 0.35'."""
@@ -214,14 +216,14 @@ class Reading(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """The tasks of training: N, K, Q; whether a support set comes shuffled instead of class by class, and whether each
-    image is distorted by a random affine map of its own (see `data_generators.distortions`)."""
+    """The tasks of training: N, K, Q; whether a support set comes shuffled instead of class by class; and by which of
+    `data_generators.distortions` each image is distorted, if it is."""
 
     num_ways: int
     num_shots: int
     num_queries: int
     shuffled: bool = False
-    distorted: bool = False
+    distorted: str | None = None
 
 
 def tasks_as_tested(task, own):
@@ -251,6 +253,7 @@ class Card(NamedTuple):
         meta-training, instead of the method's own objective; in ascending order. None: there are no such stages.
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
     curve_title: what these are of.
+    measures: whether what the objective returns of tasks like those of training is measured on test classes too.
     normalisation: the column that its own paper belongs to, TOGETHER or ALONE.
     is_baseline: the authors' --baseline may name it; all of its training is without adaptation.
     differs: sentences on what differs here from its paper.
@@ -274,6 +277,7 @@ class Card(NamedTuple):
     stages: Callable | None = None
     curve: str = "query"
     curve_title: str = "query points, after adaptation"
+    measures: bool = False
     normalisation: str = TOGETHER
     is_baseline: bool = False
     differs: str = ""

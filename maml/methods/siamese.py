@@ -138,7 +138,7 @@ def preset(task: Task) -> dict:
 
 def episodes(task: Task, settings) -> Episodes:
     """Two images of each class, one of them the query: pairs know of no shots."""
-    return Episodes(settings.train_ways, 1, 1, distorted=settings.distorted)
+    return Episodes(settings.train_ways, 1, 1, distorted="affine" if settings.distorted else None)
 
 
 def reading(task: Task, settings) -> Reading:

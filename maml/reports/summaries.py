@@ -41,8 +41,9 @@ class Evaluation:
     step: the inner step whose result is read. values, errors: after 0, 1, … inner steps, NaN where they diverged, which
     is null in the file. error_is: what the ± is.
     published: the Reference beside it, or None.
-    Supervised alone: shots K and queries Q of a class, inner_lr. Reinforcement learning alone: rollouts K,
-    learning_rates of the steps, diverged simulations, interval: half the 95 % interval of what is read, 1.96 errors.
+    Supervised alone: shots K and queries Q of a class, inner_lr, measures, {name: (mean, its ±)}, of what a method's
+    test has beside its curve. Reinforcement learning alone: rollouts K, learning_rates of the steps, diverged
+    simulations, interval: half the 95 % interval of what is read, 1.96 errors.
     """
 
     file: str
@@ -59,6 +60,7 @@ class Evaluation:
     shots: int | None = None
     queries: int | None = None
     inner_lr: float | None = None
+    measures: dict | None = None
     rollouts: int | None = None
     learning_rates: tuple | None = None
     diverged: int | None = None
@@ -197,6 +199,9 @@ def _evaluation(record, path, name):
         fields[which] = tuple(math.nan if value is None else value for value in fields[which])
     if fields["published"] is not None:
         fields["published"] = _reference(fields["published"], path, f"{name}.published")
+    for measure, pair in (fields.get("measures") or {}).items():
+        right = isinstance(pair, list) and len(pair) == 2 and _are_numbers(pair)
+        _expect(right, path, f"{name}.measures.{measure}", pair, "two numbers, a mean and its ±")
     return Evaluation(**fields)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from maml.evaluation import Adaptation, Evaluator, curve
 from maml.runs.kind import Tested
+from maml.runs.problems import training_episodes
 from maml.runs.progress import Bar
 
 EVALUATION_SEED = 1  # the same test tasks for every run and method (authors' test() seeds with 1 as well)
@@ -76,7 +77,26 @@ class Curves:
         tables = {file: (COLUMNS, _rows(result))}
         if not self.settings.task.classification and not protocol.suffix:
             tables |= self._fits(weights, num_shots, inner_lr)
-        return Tested({"file": file, **self._evaluation(protocol, num_shots, inner_lr, result)}, tables)
+        evaluation = {"file": file, **self._evaluation(protocol, num_shots, inner_lr, result)}
+        if self.settings.card.measures:
+            evaluation["measures"] = self.measures(weights, protocol)
+        return Tested(evaluation, tables)
+
+    def measures(self, weights, protocol) -> dict[str, list]:
+        """{name: [mean, 95 % interval]} over test tasks like those of training, of what the objective returns."""
+        episodes, _ = training_episodes(self.settings, self.tasks)
+        ways, shots, queries, *how = episodes._replace(distorted=None)
+
+        @functools.partial(tf.function, jit_compile=self.settings.engine.jit)
+        def objective(task):
+            result = self.method.objective(weights, task, 1.0)
+            return {name: values for name, values in result.items() if name != "carried"}
+
+        bar = Bar(range(protocol.tasks), "test sequences", leave=False, disable=None, unit="task")
+        drawn = (self.tasks.sample(protocol.split, EVALUATION_SEED, i, 1, shots, queries, ways, *how) for i in bar)
+        found = [tf.nest.map_structure(np.asarray, objective(task)) for task in drawn]
+        curves = {name: curve(np.array([one[name] for one in found], np.float64)) for name in found[0]}
+        return {name: [float(of.mean[0]), float(of.ci95[0])] for name, of in curves.items() if name != "loss"}
 
     def tuned_step_size(self, weights, protocol, num_shots) -> float:
         """The card's candidate of the smallest loss on validation tasks, averaged over the steps from the first on."""

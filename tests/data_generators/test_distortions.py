@@ -55,13 +55,23 @@ def test_the_map_of_seven_components():
     np.testing.assert_array_equal(shifts, [[0.01, -0.02]])
 
 
-def test_components_are_there_half_of_the_time_and_uniform_between_their_limits():
-    components = distortions.components((40, 100), np.random.default_rng(0)).reshape(4000, 7)
-    for column, (low, high), neutral in zip(components.T, distortions.LIMITS, distortions.NEUTRAL):
+def test_koch_has_each_component_half_of_the_time_and_uniform_between_its_limits():
+    components = distortions.components("affine", (40, 100), np.random.default_rng(0)).reshape(4000, 7)
+    limits = [(-10, 10), (-0.3, 0.3), (-0.3, 0.3), (0.8, 1.2), (0.8, 1.2), (-2 / 105, 2 / 105), (-2 / 105, 2 / 105)]
+    for column, (low, high), neutral in zip(components.T, limits, distortions.NEUTRAL, strict=True):
         moved = column[column != neutral]
         assert len(moved) / 4000 == pytest.approx(0.5, abs=0.03)
         assert low <= moved.min() < low + 0.01 * (high - low) and high >= moved.max() > high - 0.01 * (high - low)
         assert moved.mean() == pytest.approx((low + high) / 2, abs=0.03 * (high - low))
+
+
+def test_santoro_turns_and_shifts_every_image():
+    components = distortions.components("turned_and_shifted", (4000,), np.random.default_rng(0))
+    np.testing.assert_array_equal(components[:, 1:5], np.tile([0, 0, 1, 1], (4000, 1)))
+    moved = components[:, [0, 5, 6]]
+    assert (moved != 0).all()
+    np.testing.assert_allclose(np.abs(moved).max(0), [11.25, 10 / 105, 10 / 105], rtol=0.01)
+    np.testing.assert_allclose(moved.mean(0), 0, atol=0.3)
 
 
 def tasks():
@@ -75,7 +85,7 @@ def draw(step, distorted):
 
 
 def test_every_image_of_a_task_is_distorted_in_its_own_way_and_the_same_again():
-    first, again, other = draw(0, True), draw(0, True), draw(1, True)
+    first, again, other = draw(0, "affine"), draw(0, "affine"), draw(1, "affine")
     np.testing.assert_array_equal(first.support_x, again.support_x)
     assert np.abs(first.support_x - other.support_x).max() > 0.1
     every = np.concatenate([first.support_x, first.query_x], 1).reshape(16, -1)
@@ -84,6 +94,7 @@ def test_every_image_of_a_task_is_distorted_in_its_own_way_and_the_same_again():
 
 
 def test_distorted_or_not_the_same_images_are_drawn(monkeypatch):
-    monkeypatch.setattr(distortions, "LIMITS", np.stack([distortions.NEUTRAL, distortions.NEUTRAL], 1))
-    for got, expected in zip(draw(0, True), draw(0, False)):
+    still = distortions.Distortion(np.stack([distortions.NEUTRAL, distortions.NEUTRAL], 1), 1)
+    monkeypatch.setitem(distortions.DISTORTIONS, "affine", still)
+    for got, expected in zip(draw(0, "affine"), draw(0, None)):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)

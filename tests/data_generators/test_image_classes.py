@@ -117,7 +117,7 @@ def test_pixels_are_from_0_to_1_also_where_they_are_distorted():
     images = np.full((2, 2, 4, 4, 1), 204, np.uint8)
     for of_class in (images, images / np.float32(255)):
         source = ImageTasks({"train": stack_classes(list(of_class), ["a", "b"])}, 2, rotate=False)
-        x = source.sample("train", 0, 0, 4, 1, 1, distorted=True).support_x
+        x = source.sample("train", 0, 0, 4, 1, 1, distorted="affine").support_x
         np.testing.assert_allclose(x.max(), 0.8, rtol=1e-6)
 
 

@@ -149,7 +149,7 @@ def test_two_equal_images_pull_at_no_weight_but_the_bias():
 
 def test_episodes_are_of_pairs_whatever_the_shots():
     settings = siamese.Settings(train_ways=7, distorted=True)
-    expected = Episodes(7, 1, 1, shuffled=False, distorted=True)
+    expected = Episodes(7, 1, 1, shuffled=False, distorted="affine")
     assert [siamese.episodes(Task("omniglot", num_shots=k), settings) for k in (1, 5)] == [expected, expected]
 
 

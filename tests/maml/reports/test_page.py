@@ -179,9 +179,22 @@ def test_every_context_the_paper_prints_is_there(tmp_path):
     (lstm,) = [row for row in rows(text, ["meta-learner LSTM"], "miniImagenet") if len(row) == 3]
     assert lstm[1:] == ["43.44 ± 0.77 %", "60.60 ± 0.71 %"]
     (mann,) = rows(text, ["MANN, instance 2"], "Omniglot")
-    assert mann[1:] == ["82.8 %", "[S2] table 1, second-hand"]
+    assert mann[1:] == ["82.8 %", "not run", "[S2] table 1, second-hand"]
     (l2,) = rows(text, ["multi-task, l2"], "Sinusoid")
     assert l2[1:9] == ["5", "–", "not run", "7.18", "not run", "5.69", "not run", "5.60"]
+
+
+def test_what_is_measured_beside_the_curve_stands_beside_its_published_value(tmp_path):
+    """Whatever K of the N-way K-shot test, as the sequences are the same."""
+    test = evaluation(
+        transductive=None, published=None, values=[0.6], step=0, measures={"instance_2_accuracy": [0.5, 0.01]}
+    )
+    about = {"method": "mann", "method_title": "MANN", "evaluations": [test]}
+    write_run(tmp_path, "omniglot_5way_1shot_mann", seed=3, **about)
+    (two,) = rows(rebuild(tmp_path), ["MANN, instance 2"], "Omniglot")
+    assert two[1:3] == ["82.8 %", "seed 3: **50.00 ± 1.00 %**"]
+    (three,) = rows(rebuild(tmp_path), ["MANN, instance 3"], "Omniglot")
+    assert three[2] == "not run"
 
 
 @pytest.mark.parametrize("name, cell", PUBLISHED)

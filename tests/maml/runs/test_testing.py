@@ -482,3 +482,18 @@ def test_the_headline_is_of_the_summary_as_it_is_written(images):
     """Nothing but text goes between."""
     there = json.loads((images[0].folder / "summary.json").read_text())
     assert testing.headline(there, images[0].settings) == testing.headline(images[1], images[0].settings)
+
+
+def test_what_a_sequence_learner_tells_of_each_instance_is_measured_on_test_classes(tmp_path):
+    """By the method's objective on two sequences of three drawings a class, which are not distorted."""
+    given = {"num_classes": 2, "metatrain_iterations": 1, "sequence_shots": 3, "hidden": 4}
+    run = killed.run(tmp_path, resolve("glyphs", "lstm", **given), killed.image_tasks())
+    learner, protocol = run.learner, Protocol("test", shots=(1,), tasks=2)
+    (tested,) = learner.evaluate(protocol, tmp_path)
+    sequences = [learner.tasks.sample("test", curves.EVALUATION_SEED, i, 1, 3, 0, 2, True) for i in range(2)]
+    expected = [learner.curves.method.objective(learner.state.current_weights(), one, 1.0) for one in sequences]
+    measures = tested.evaluation["measures"]
+    assert set(measures) >= {"instance_1_accuracy", "instance_2_accuracy", "instance_3_accuracy", "sequence_accuracy"}
+    for name, (mean, interval) in measures.items():
+        values = np.array([float(of[name][0]) for of in expected])
+        np.testing.assert_allclose([mean, interval], [values.mean(), 1.96 * values.std() / np.sqrt(2)], rtol=1e-5)
