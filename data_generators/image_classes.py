@@ -106,8 +106,10 @@ class ImageTasks:
         sizes, needed = self._sizes_of(split), num_shots + num_queries
         num_ways = self.num_classes if num_ways is None else num_ways
         if len(sizes) < num_ways:
+            total = sum(map(self.num_classes_of, self.splits))
             raise UserError(
-                f"the {split} split has {len(sizes)} classes; {num_ways}-way tasks need at least {num_ways}"
+                f"the {split} split has {len(sizes)} classes; {num_ways}-way tasks need at least {num_ways}, and all "
+                f"splits share {total} here; expected more classes, or a smaller num_classes"
             )
         if sizes.min() < needed:
             smallest = int(sizes.argmin())

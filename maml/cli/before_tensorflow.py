@@ -61,11 +61,26 @@ def load():
     if "tensorflow" in sys.modules:
         return
     try:
-        with _quiet():
+        with _saying("loading TensorFlow …"), _quiet():
             importlib.import_module("tensorflow")
     except KeyboardInterrupt:
         print("stopped before anything began", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@contextlib.contextmanager
+def _saying(words):
+    """Shows words within, on a terminal alone: a slow disk takes many seconds."""
+    _show(words)
+    try:
+        yield
+    finally:
+        _show(" " * len(words))
+
+
+def _show(words):
+    if sys.stderr.isatty():
+        print(words, end="\r", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

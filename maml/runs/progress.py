@@ -1,8 +1,8 @@
 """Signs of life on stderr: progress bars, and an answer to Ctrl-C while a function is being compiled."""
 
 import contextlib
-import os
 import signal
+import socket
 import sys
 import threading
 
@@ -51,22 +51,22 @@ def answering(signals, sign):
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    reading, writing = socket.socketpair()  # for which Windows takes no pipe
+    writing.setblocking(False)
+    before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     answer = threading.Thread(target=_answer, args=(reading, signals, sign), daemon=True)
     answer.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.close(writing)  # which ends the thread
+        writing.close()  # which ends the thread
         answer.join()
-        os.close(reading)
+        reading.close()
 
 
 def _answer(reading, signals, sign):
-    while number := os.read(reading, 1):
+    while number := reading.recv(1):
         if number[0] in signals:
             tqdm.tqdm.write(sign, file=sys.stderr)
             return

@@ -280,7 +280,7 @@ def _how(adapted, num_images, transductive):
         else f"each by itself{as_published}"
     )
     learnt = f"{len(adapted.support)} images of {len(adapted.class_names)} classes{_steps(adapted)}"
-    return f"{adapted.origin}; {learnt}; {num_images} images classified, {how}"
+    return f"{adapted.origin}; {learnt}; {num_images} image{'s' * (num_images != 1)} classified, {how}"
 
 
 def _steps(adapted):

@@ -1,5 +1,6 @@
 """What is settled before TensorFlow is imported."""
 
+import io
 import os
 import subprocess
 import sys
@@ -74,6 +75,15 @@ def test_ctrl_c_while_tensorflow_is_imported(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, ROOT / "main.py"], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (130, "stopped before anything began\n")
+
+
+@pytest.mark.parametrize("terminal, shown", [(True, "loading\r       \r"), (False, "")])
+def test_a_terminal_is_told_what_one_waits_for(terminal, shown, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", screen := io.StringIO())
+    screen.isatty = lambda: terminal
+    with pytest.raises(KeyboardInterrupt), before_tensorflow._saying("loading"):
+        raise KeyboardInterrupt
+    assert screen.getvalue() == shown
 
 
 @pytest.fixture
