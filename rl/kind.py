@@ -7,6 +7,7 @@ line, figures and reports of Pythons without MuJoCo 4 work.
 from maml.runs import memory as machine
 from maml.runs.kind import Kind, checkpoint_of
 from rl import memory, protocol, settings
+from rl.policy import HIDDEN
 from rl.tasks import DATASOURCES
 
 NUMBERS_A_STEP = 5  # of observation, action and reward, at least
@@ -32,6 +33,19 @@ def _protocol(settings, options):
     )
 
 
+def _of_training(settings):
+    """{what: bytes} that it takes at least (see `maml.runs.memory`)."""
+    before = settings.num_updates * settings.rollouts  # all are kept until the outer step
+    rollouts = before + (settings.outer_rollouts or settings.rollouts)
+    steps = settings.num_tasks * rollouts * settings.horizon
+    weights = machine.FLOAT * settings.context_size * HIDDEN[0]  # of the context, the only size that isn't the robot's
+    return {"the weights": weights, "a batch of episodes": _episodes(steps)}
+
+
+def _episodes(steps):
+    return NUMBERS_A_STEP * machine.FLOAT * steps
+
+
 def _learner(settings, options):
     """A PolicyLearner, in a process that keeps the memory it frees."""
     from rl.film import frames  # noqa: PLC0415 (MuJoCo)
@@ -40,8 +54,8 @@ def _learner(settings, options):
     if options.get("render"):
         frames.check_renderer(settings.datasource)
     if options.get("train"):
-        numbers = settings.num_tasks * settings.rollouts * settings.horizon
-        machine.check({"a batch of episodes": NUMBERS_A_STEP * machine.FLOAT * numbers})
+        machine.check(_of_training(settings))
+    machine.check({"the episodes of a test": _episodes(_protocol(settings, options).rollouts * settings.horizon)})
     memory.keep_freed_memory()
     return PolicyLearner(settings)
 

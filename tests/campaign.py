@@ -1,4 +1,4 @@
-"""python campaign.py FOLDER SEED: kills, damages and odd flags at random, of a small training on the command line.
+"""python campaign.py FOLDER SEED sinusoid|point: kills, damages and odd flags at random, of a small training.
 
 Every start is a process of its own, forked before TensorFlow has done anything, which saves importing it each time.
 Prints a line for each start, and one that begins with WRONG for whatever must not be: something lost, a traceback, a
@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
@@ -19,10 +20,41 @@ from data_generators.sinusoid import SinusoidTasks
 from maml.cli import commands, flags, kinds
 from maml.cli.__main__ import main
 from maml.runs import files, supervised
+from maml.runs.kind import Kind
 
-SINE = "--datasource=sinusoid --metatrain_iterations=60 --iterations_per_call=5 --nojit --meta_batch_size=4 --nolog"
-SINE = [*SINE.split(), "--eval_tasks=4", "--logdir=logs"]
-RUN = pathlib.Path("logs/sinusoid_10shot_meta_batch_size_4/seed_1")
+
+class Training(NamedTuple):
+    """A small training.
+
+    kind: of learning. flags: its command. folder: where it goes. sources: to try odd flags with.
+    results: tables that must come out the same, but for how long it took.
+    """
+
+    kind: Kind
+    flags: list
+    folder: pathlib.Path
+    results: tuple
+    sources: tuple
+
+
+TRAININGS = {
+    "sinusoid": Training(
+        kinds.SUPERVISED,
+        "--datasource=sinusoid --metatrain_iterations=60 --iterations_per_call=5 --nojit --meta_batch_size=4 --nolog "
+        "--eval_tasks=4 --logdir=logs".split(),
+        pathlib.Path("logs/sinusoid_10shot_meta_batch_size_4/seed_1"),
+        ("metrics.csv", *(f"adaptation_test_{k}shot_{k}query.csv" for k in (5, 10, 20))),
+        ("sinusoid", "glyphs"),
+    ),
+    "point": Training(
+        kinds.REINFORCEMENT,
+        "--datasource=point --metatrain_iterations=2 --horizon=5 --nojit --meta_batch_size=2 --update_batch_size=2 "
+        "--outer=adam --nolog --logdir=logs".split(),
+        pathlib.Path("logs/point_meta_batch_size_2_update_batch_size_2_adam_horizon_5/seed_1"),
+        ("metrics.csv", "adaptation_test.csv", "returns_test.csv"),
+        ("point",),
+    ),
+}
 INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STARTS = 6  # of a run, of which all but the last are stopped
@@ -31,7 +63,6 @@ ODD_COMMANDS = 12
 PATIENCE = 60.0  # seconds of a start that nobody stops
 NEVER = {"reproduce", "benchmark", "report", "logdir", "flagfile", "undefok"}  # they write elsewhere, or take long
 VALUES = ("", "-1", "0", "1", "2.5", "1e30", "nan", "inf", "x", "1000000000000", "None", "True", "~", "β", "\udcff")
-RESULTS = ("metrics.csv", *(f"adaptation_test_{k}shot_{k}query.csv" for k in (5, 10, 20)))
 
 
 def start(arguments, stop=None, after=PATIENCE):
@@ -85,35 +116,40 @@ def wrong(what):
     print("WRONG", what.encode("ascii", "backslashreplace").decode(), flush=True)
 
 
-def outcome():
-    """What must come out the same: θ by its bits, the tables by their bytes, the number that is quoted."""
-    if not (RUN / files.WEIGHTS).exists():
+def outcome(training):
+    """What must come out the same: θ and tables by their bits, the number that is quoted."""
+    folder = training.folder
+    if not (folder / files.WEIGHTS).exists():
         return None
-    weights, about = files.read_weights(RUN / files.WEIGHTS)
-    summary = files.read_json(RUN / "summary.json")
+    weights, about = files.read_weights(folder / files.WEIGHTS)
+    summary = files.read_json(folder / "summary.json")
     quoted = next(entry for entry in summary["evaluations"] if entry["file"] == summary["headline"])
     return (
         {name: w.tobytes() for name, w in weights.items()},
         about["iteration"],
-        {name: (RUN / name).read_bytes() for name in RESULTS},
+        {name: _untimed(files.read_table(folder / name)) for name in training.results},
         quoted["values"],
     )
 
 
-def kills(rng):
+def _untimed(rows):
+    return [{name: value for name, value in row.items() if not name.endswith("_seconds")} for row in rows]
+
+
+def kills(rng, training):
     """Runs that are stopped at random until they are through; returns the outcome of one that never was."""
     begun = time.monotonic()
-    if start(SINE)[0]:
+    if start(training.flags)[0]:
         wrong("a run that nobody stopped has failed")
-    usual, whole = outcome(), time.monotonic() - begun
+    usual, whole = outcome(training), time.monotonic() - begun
     shutil.copytree("logs", "whole")
     for _ in range(KILLED_RUNS):
         shutil.rmtree("logs")
         for _ in range(STARTS - 1):
-            if start(SINE, rng.choice(SIGNALS), rng.uniform(0, whole))[0] == 0:
+            if start(training.flags, rng.choice(SIGNALS), rng.uniform(0, whole))[0] == 0:
                 break
-        start(SINE)
-        if outcome() != usual:
+        start(training.flags)
+        if outcome(training) != usual:
             wrong("a run that was stopped came out otherwise")
         left = [str(path) for path in pathlib.Path("logs").rglob(".*")]
         if left:
@@ -121,7 +157,7 @@ def kills(rng):
     return usual
 
 
-def damages(rng, usual):
+def damages(rng, training, usual):
     """Each file of a run folder damaged, then the same command again: an error, a word, or the usual outcome."""
     names = [path.relative_to("whole") for path in sorted(pathlib.Path("whole").rglob("*")) if path.is_file()]
     for name in names:
@@ -130,11 +166,11 @@ def damages(rng, usual):
         how = rng.choice((cut, flip, empty, replace, remove))
         how(rng, pathlib.Path("logs") / name)
         print(how.__name__, name)
-        status, said = start(SINE)
+        status, said = start(training.flags)
         spoken = [
             line for line in said.replace("\r", "\n").splitlines() if "it/s]" not in line and "task/s]" not in line
         ]
-        if status == 0 and not any(line.strip() for line in spoken) and outcome() != usual:
+        if status == 0 and not any(line.strip() for line in spoken) and outcome(training) != usual:
             wrong(f"{how.__name__} of {name}: another outcome, and not a word")
 
 
@@ -160,12 +196,12 @@ def remove(rng, path):
     path.unlink()
 
 
-def odd_flags(rng):
+def odd_flags(rng, training):
     """One or two flags of any kind with odd values."""
-    kind = kinds.SUPERVISED
+    kind = training.kind
     for _ in range(ODD_COMMANDS):
         shutil.rmtree("logs", ignore_errors=True)
-        source, method = rng.choice(("sinusoid", "glyphs")), rng.choice(kind.methods)
+        source, method = rng.choice(training.sources), rng.choice(kind.methods)
         own = {*kinds.settings_of(kind, method), *(set(kind.test_flags) & set(flags.known())), "adapt", "run", "export"}
         names = rng.sample(sorted(own - NEVER), rng.choice((1, 2)))
         odd = [f"--{name}={rng.choice(_values(*flags.known()[name][:1]))}" for name in names]
@@ -190,5 +226,6 @@ if __name__ == "__main__":
     os.chdir(folder)
     os.environ["MAML_CACHE"] = "cache"
     random_numbers = random.Random(seed)
-    damages(random_numbers, kills(random_numbers))
-    odd_flags(random_numbers)
+    training = TRAININGS[sys.argv[3]]
+    damages(random_numbers, training, kills(random_numbers, training))
+    odd_flags(random_numbers, training)

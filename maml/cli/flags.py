@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from absl import flags
 
+from data_generators import places
 from data_generators.errors import UserError
 from maml.cli import kinds, options
 
@@ -75,6 +76,7 @@ def parse(arguments) -> CommandLine:
     if empty := [name for name in known() if name in given and values[name].value == ""]:
         raise UserError(f"--{empty[0]}= has nothing behind it, expected a value, or the command without it")
     found = {name: values[name].value for name in known()}
+    found |= {name: str(places.expanded(found[name])) for name in options.PATHS if found[name]}
     for record in options.RECORDS:  # a run's settings are checked with its presets
         record(**{field.name: found[name] for name, field in kinds.flags_of(record).items()})
     return CommandLine(tuple(arguments), found, given)

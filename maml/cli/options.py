@@ -113,4 +113,5 @@ class Instead(Record):
     helpfull: bool = setting(False, "the settings of all data sources and methods")
 
 
+PATHS = ("logdir", "data_path", "cache_dir", "checkpoint", "adapt", "run", "export")  # a ~ in front is the home folder
 RECORDS = (General, Data, Test, Adapt, Reproduce, Instead)

@@ -126,7 +126,17 @@ def test_the_published_protocol_is_the_default():
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ("--datasource=point --horizon=1000000000", "a batch of episodes alone would take 7.28 TiB of memory or more"),
+        ("--datasource=point --horizon=1000000000", "a batch of episodes alone would take 14.6 TiB of memory or more"),
+        (
+            "--datasource=point --update_batch_size=1000000000000 --train_update_batch_size=40",
+            "the episodes of a test alone would take",
+        ),
+        ("--datasource=point --num_updates=2000000000", "a batch of episodes alone would take"),
+        ("--datasource=point --outer_batch_size=1000000000", "a batch of episodes alone would take"),
+        (
+            "--datasource=point --method=context_vector --context_size=1000000000",
+            "the weights alone would take 373 GiB",
+        ),
         ("--datasource=point --meta_batch_size=100000000000", "a batch of episodes alone would take"),
         ("--datasource=humanoid", "datasource is 'humanoid', expected one of "),
         ("--datasource=point --baseline=best", "baseline is 'best', expected one of pretrained, random, oracle, or"),

@@ -108,6 +108,13 @@ def test_what_is_switched_off_is_not_asked_for(command):
     assert commands.command(parse(command)) is commands.train_and_test
 
 
+@pytest.mark.parametrize("name", [*(name for name in flags.known() if "path" in name or "dir" in name), "run", "adapt"])
+def test_a_tilde_that_no_shell_saw_is_the_home_folder(name, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    asked = parse(f"--{name}=~/work")
+    assert asked[name] == "/home/ada/work" and asked.arguments == (f"--{name}=~/work",)
+
+
 @pytest.mark.parametrize(
     "command, problem",
     [
