@@ -25,6 +25,7 @@ from maml.cli.plans import (
 from maml.cli.reproduce import RESULTS, reproduce
 from maml.reports import page, plots, summaries
 from maml.runs import authors, testing, workers
+from maml.runs.progress import Bar
 from maml.runs.run import make_run
 from maml.trained.classifier import classify_folder
 from maml.trained.loading import load_authors, load_run
@@ -143,7 +144,7 @@ def report(asked):
     runs = summaries.load_all(results)
     if not runs:
         raise UserError(f"no tested run in {results}, expected <experiment>/seed_<seed>/summary.json in it")
-    for run in runs:
+    for run in Bar(runs, "figures", leave=False, disable=None, unit="run"):
         DRAW[run.kind](run.folder)
     print(f"wrote {page.rebuild(results, parts=[reinforcement_page])}")
     return 0
