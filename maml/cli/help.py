@@ -22,7 +22,7 @@ Begin with
     python main.py --datasource=point               reinforcement learning: 2-D navigation
 
     --method=NAME                                   another method on the same tasks; --methods lists them
-    --train=False --test_set                        test again what is trained
+    --train=False --test_set                        test again what is trained (of reinforcement learning --train=False)
 
 A run goes to logs/<experiment>/seed_<seed>; the same command goes on where a stopped run was. Classify your own
 images with a trained run by --adapt=DIR --run=FOLDER. See what the paper's tables still lack, and run it, by
