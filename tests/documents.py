@@ -16,6 +16,11 @@ def blocks(page):
     return re.findall(r"^```(\w*)\n(.*?)^```$", PAGES[page], re.S | re.M)
 
 
+def shorter(most):
+    """Names for a Python example: its loops end after so many rounds."""
+    return {"range": lambda count: range(min(count, most))}
+
+
 def is_shell(language, text):
     return not language and text.startswith((*(f"{name} " for name in PROGRAMS), "for ", "export "))
 

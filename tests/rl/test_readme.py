@@ -3,6 +3,8 @@
 import pathlib
 import re
 
+from documents import shorter
+
 from maml.runs.run import Run
 from rl.learner import PolicyLearner
 from rl.settings import resolve
@@ -12,24 +14,23 @@ PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "reinforcement_learning.md"
 
 def test_the_python_example(capsys):
     (code,) = re.findall(r"```python\n(import gymnasium\n.*?)```", PAGE, re.S)
-    names = {}
-    exec(code.replace("range(3)", "range(1)").replace("rollouts=20", "rollouts=2"), names)
+    names = shorter(1)
+    exec(code, names)
     assert names["info"]["task"] == [1.5] and names["observation"].shape == (20,)
     assert names["returns"].shape == (3, 2) and names["run"].iteration == 1
     assert -110 < float(capsys.readouterr().out) < 0
 
 
 def test_the_examples_of_ones_own_goal_and_environment(tmp_path, monkeypatch, capsys):
-    """With a run in logs/point/seed_1, untrained, and less of everything."""
+    """With a run in logs/point/seed_1, untrained."""
     monkeypatch.chdir(tmp_path)
     settings = resolve("point", metatrain_iterations=0)
     Run(PolicyLearner(settings), tmp_path / "logs/point/seed_1", log=False).train()
     (goal,) = re.findall(r"```python\n(import rl\n.*?)```", PAGE, re.S)
     (own,) = re.findall(r"```python\n(import numpy as np\nimport gymnasium\n.*?)```", PAGE, re.S)
-    names = {}
+    names = shorter(1)
     exec(goal, names)
     assert names["adapted"].returns.shape == (2,) and names["action"].shape == (2,)
-    less = own.replace("range(20)", "range(1)").replace("horizon=50", "horizon=5, meta_batch_size=2, jit=False")
-    exec(less, names)
+    exec(own, names)
     assert names["blown"].returns.shape == (3,) and names["returns"].shape == (2, 2)
     assert names["run"].iteration == 1 and len(capsys.readouterr().out.splitlines()) == 2
