@@ -6,6 +6,7 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from maml import optimizers
 from maml.chunks import map_chunks
+from maml.inner_loop import check_flat
 from maml.losses import check_one_a_task
 from maml.method import num_tasks
 from maml.networks import without_gradient
@@ -111,7 +112,7 @@ def _mean(parts, count):
 class Trainer(tf.Module):
     """θ, the optimiser's moments and the iteration: the state of a run, and the compiled steps that move it.
 
-    weights: the initial θ.
+    weights: the initial θ, {name: tensor}; UserError for a nest of them.
     learning_rate: β, the outer step size: a number, or a schedule (see `optimizers`).
     optimizer: "adam" or "sgd".
     clip: each entry of the meta-gradient is cut to ±clip; None: not cut.
@@ -125,6 +126,7 @@ class Trainer(tf.Module):
     def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False, clip_norm=None):
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+        check_flat(weights)
         super().__init__()
         self.replicas = here()
         self.learning_rate = learning_rate

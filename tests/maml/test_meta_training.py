@@ -338,6 +338,12 @@ def test_an_unknown_optimizer_is_refused():
         Trainer(START, optimizer="rmsprop")
 
 
+@pytest.mark.parametrize("nested", [{"layer": {"w": tf.zeros([1])}}, {"layer": [tf.zeros([1])]}, [tf.zeros([1])]])
+def test_nested_weights_are_refused_by_name(nested):
+    with pytest.raises(UserError, match="^('layer' of the )?weights (is|are) (dict|list), expected a (tensor|dict)"):
+        Trainer(nested)
+
+
 def test_the_step_size_may_be_a_schedule_of_the_iteration():
     """1/4 of the way each: 0.04, 0.03, 0.02."""
     trainer = trained(EPISODES, optimizers.linear(0.04, 4), optimizer="sgd")
