@@ -48,18 +48,17 @@ def start(command, logs):
         environment = {**os.environ, "TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
         output = {} if number == 0 else {"stdout": open(log, "wb"), "stderr": subprocess.STDOUT}
         # A session of its own: the terminal's signals then come through this process alone, once.
-        process = subprocess.Popen(
-            [sys.executable, *command], env=environment, start_new_session=True, preexec_fn=end_with_parent, **output
-        )
+        if sys.platform == "linux":
+            output["preexec_fn"] = end_with_parent  # which Windows hasn't
+        process = subprocess.Popen([sys.executable, *command], env=environment, start_new_session=True, **output)
         share_cores(process.pid, number, len(logs))
         processes.append(process)
     return processes
 
 
 def end_with_parent():
-    """Has this process end by SIGTERM where the one that started it does, on Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Has this process end by SIGTERM where the one that started it does. Linux alone has that."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_ports(count):
