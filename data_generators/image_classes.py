@@ -5,6 +5,7 @@ C channels.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -76,12 +77,16 @@ class ImageTasks:
         self._sizes = {split: np.diff(classes.offsets) for split, classes in splits.items()}
 
     def contents(self):
-        """{split: {class: how many images, or where that is known [how many, bytes of their files]}}."""
+        """{split: {class: how many images, or of files [how many, bytes of the files, mean of the pixels]}}."""
         found = {}
         for split, sizes in self._sizes.items():
-            counts, of_files = sizes.tolist(), self.splits[split].file_sizes
-            known = counts if of_files is None else map(list, zip(counts, of_files))
-            found[split] = dict(zip(self.splits[split].names, known))
+            classes, counts = self.splits[split], sizes.tolist()
+            known = counts
+            if classes.file_sizes is not None:
+                of_class = (classes.images[a:b] for a, b in itertools.pairwise(classes.offsets))
+                means = (round(float(images.mean()), 2) for images in of_class)
+                known = map(list, zip(counts, classes.file_sizes, means))
+            found[split] = dict(zip(classes.names, known))
         return found
 
     def num_classes_of(self, split):

@@ -11,6 +11,7 @@ from data_generators.errors import UserError
 from maml.runs import files
 
 CLASSES = "classes.json"  # in the run folder: `contents` of the training's data
+AS_BRIGHT = 0.5  # of 255: what another version of a decoder may change of the mean of a class's pixels, and more
 
 
 def record(folder: Path, tasks) -> None:
@@ -19,7 +20,7 @@ def record(folder: Path, tasks) -> None:
 
 
 def check_same(folder: Path, tasks, split: str | None = None) -> None:
-    """UserError if the classes, or the number of their images, are not those that the run in the folder began with.
+    """UserError if the classes, or what is known of their images, are not those that the run in the folder began with.
 
     split: that one alone; None: all.
     """
@@ -34,12 +35,12 @@ def check_same(folder: Path, tasks, split: str | None = None) -> None:
             instead = ", another --logdir, or --resume=False to train anew" if split is None else ""
             raise UserError(
                 f"{folder} was trained on other data: the {name} split differs by {min(different)!r}; "
-                f"expected the same classes of as many images of the same size{instead}"
+                f"expected the same images of the same classes{instead}"
             )
 
 
 def _recorded(path):
-    """{split: {class: how many images, or [how many, bytes]}} of the file. UserError for one that doesn't say that."""
+    """{split: {class: content}} of the file, as `contents` or its older versions give it. UserError for what is not."""
     record = files.read_json(path)
     for split, classes in record.items():
         if not (isinstance(classes, dict) and all(map(_is_content, classes.values()))):
@@ -48,9 +49,9 @@ def _recorded(path):
 
 
 def _is_content(value):
-    """Whether this says how many images a class has, alone, as in old folders, or with the bytes of their files."""
-    numbers = value if isinstance(value, list) and len(value) == 2 else [value]
-    return all(type(number) is int for number in numbers)
+    """Whether this is how many images a class has, alone, or with the bytes of their files and their pixels' mean."""
+    numbers = value if isinstance(value, list) and len(value) in (2, 3) else [value]
+    return all(type(number) is int for number in numbers[:2]) and all(type(n) in (int, float) for n in numbers[2:])
 
 
 def _same(before, now):
@@ -58,7 +59,7 @@ def _same(before, now):
     if before is None or now is None:
         return False
     if isinstance(before, list) and isinstance(now, list):
-        return before == now
+        return before[:2] == now[:2] and all(abs(a - b) <= AS_BRIGHT for a, b in zip(before[2:], now[2:]))
     return _count(before) == _count(now)
 
 

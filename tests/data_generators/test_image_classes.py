@@ -1,7 +1,5 @@
 """Episodes drawn from classes of images whose pixels say which class and which image they are."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -65,11 +63,12 @@ def test_contents_count_the_images_of_each_class():
     assert ImageTasks(splits, 2, False).contents() == {"train": {"class 0": 3, "class 1": 1}, "test": {"class 0": 2}}
 
 
-def test_contents_have_the_bytes_of_files_where_they_are_known():
-    known = dataclasses.replace(coded([3, 1]), file_sizes=(700, 80))
-    assert ImageTasks({"train": known}, 2, False).contents() == {"train": {"class 0": [3, 700], "class 1": [1, 80]}}
-    assert known.select(["class 1", "class 0"]).file_sizes == (80, 700)
-    assert known.select(["class 1"]).file_sizes == (80,)
+def test_contents_have_the_bytes_and_the_mean_of_files():
+    images = np.array([0, 0, 100, 7], np.uint8)[:, None, None, None]
+    known = ImageClasses(images, np.array([0, 3, 4]), ("a", "b"), file_sizes=(700, 80))
+    assert ImageTasks({"train": known}, 2, False).contents() == {"train": {"a": [3, 700, 33.33], "b": [1, 80, 7.0]}}
+    assert known.select(["b", "a"]).file_sizes == (80, 700)
+    assert known.select(["b"]).file_sizes == (80,)
 
 
 def test_pixels_are_the_bytes_divided_by_255():

@@ -44,7 +44,17 @@ def test_as_many_images_of_other_sizes_are_other_data(tmp_path):
         seen.check_same(tmp_path, Contents(test={"d": [4, 1001]}), "test")
 
 
-@pytest.mark.parametrize("recorded, here", [(4, [4, 1000]), ([4, 1000], 4)])
+def test_as_many_images_of_the_same_sizes_and_other_pixels_are_other_data(tmp_path):
+    """As formats that don't compress have them; what versions of a decoder differ by is the same data."""
+    seen.record(tmp_path, Contents(test={"d": [4, 1000, 127.5]}))
+    seen.check_same(tmp_path, Contents(test={"d": [4, 1000, 127.3]}), "test")
+    with pytest.raises(UserError, match="the test split differs by 'd'"):
+        seen.check_same(tmp_path, Contents(test={"d": [4, 1000, 126.8]}), "test")
+
+
+@pytest.mark.parametrize(
+    "recorded, here", [(4, [4, 1000, 127.5]), ([4, 1000], [4, 1000, 127.5]), (4, [4, 1000]), ([4, 1000], 4)]
+)
 def test_where_the_sizes_are_not_known_the_numbers_decide(tmp_path, recorded, here):
     """As in run folders of before they were recorded."""
     seen.record(tmp_path, Contents(test={"d": recorded}))
@@ -56,7 +66,7 @@ def test_where_the_sizes_are_not_known_the_numbers_decide(tmp_path, recorded, he
 @pytest.mark.parametrize("test, name", [({"b": 4, "d": 4}, "b"), ({"d": 5}, "d"), ({"e": 4}, "d")])
 def test_another_test_split_is_named(folder, test, name):
     """A class that was trained on; more images; another folder of the same name."""
-    said = f"the test split differs by '{name}'; expected the same classes of as many images of the same size$"
+    said = f"the test split differs by '{name}'; expected the same images of the same classes$"
     with pytest.raises(UserError, match=said):
         seen.check_same(folder, Contents(test=test), "test")
 
