@@ -348,7 +348,7 @@ def test_a_run_on_data_that_have_changed_since_is_not_resumed(changed, capsys, c
         (folder / "photos" / splits["val"][0] / "2.png").unlink()
     before = contents(folder / "logs")
     line = refused(capsys, f"{FOLDER} --metatrain_iterations=21")
-    assert "seed_1 was trained on other data: the " in line and "expected the same classes of as many images" in line
+    assert "seed_1 was trained on other data: the " in line and "expected the same images of the same classes" in line
     assert change == "a class more" or f"the val split differs by '{splits['val'][0]}'" in line
     assert contents(folder / "logs") == before
 
