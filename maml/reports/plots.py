@@ -4,6 +4,7 @@ Every function returns the path it wrote and raises UserError naming a file that
 """
 
 import io
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +37,10 @@ FITTED_SHOTS, DRAWN_SHOTS = (5, 10), (5, 10, 20)  # K of the paper's figures 2 a
 @contextmanager
 def drawing(path, size, title, rows=1, columns=1, **sharing):
     """Gives the axes [rows, columns] of a new figure in this file's style, and writes the PNG at the end."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r"Glyph .* missing from font"
+        )  # which are drawn as boxes: names of any alphabet
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)

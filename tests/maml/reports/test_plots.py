@@ -109,6 +109,12 @@ def test_learning_curve_of_a_run_of_before_there_were_methods(tmp_path, drawn):
     assert drawn[0].get_suptitle() == "Omniglot · seed 3 · 1,000 iterations"
 
 
+def test_a_name_in_letters_that_the_font_lacks_is_drawn_without_a_word(tmp_path, recwarn):
+    with plots.drawing(tmp_path / "a.png", (3, 3), "花, 2-way 1-shot"):
+        pass
+    assert (tmp_path / "a.png").exists() and not recwarn.list
+
+
 def test_smoothing_is_the_mean_of_a_window():
     """By hand: windows [1], [1 2 6], [2 6 7], [6 7]."""
     np.testing.assert_allclose(plots.smooth(np.array([1.0, 2.0, 6.0, 7.0]), 3), [1, 3, 5, 6.5])
