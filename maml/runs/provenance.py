@@ -24,8 +24,11 @@ def provenance(packages=()) -> dict:
 def _git(*arguments):
     """What git says about the folder of this code; None outside a repository or without git."""
     folder = Path(__file__).resolve().parents[2]
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
+    }  # a hook's are its project's
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, text=True, capture_output=True, timeout=30)
+        done = subprocess.run(["git", *arguments], cwd=folder, env=ours, text=True, capture_output=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

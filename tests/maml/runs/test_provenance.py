@@ -31,6 +31,8 @@ def test_commit_says_when_the_code_was_changed(tmp_path, monkeypatch):
     assert len(clean) == 40
     (tmp_path / "maml/code.py").write_text("2")
     assert provenance.provenance()["commit"] == f"{clean}+changes"
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))  # as in a hook of another project
+    assert provenance.provenance()["commit"] == f"{clean}+changes"
 
 
 def test_the_commit_of_a_project_that_it_is_installed_in_is_not_its_own(tmp_path, monkeypatch):
