@@ -81,7 +81,7 @@ class Adapt(Record):
         None, "folder with N class folders of a few images each, and images to classify loose in it"
     )
     run: str | None = setting(None, "run folder of the classifier (or --checkpoint for one of the authors' code)")
-    adapt_steps: int | None = setting(None, "inner steps [as many as the paper takes at test]")
+    adapt_steps: int | None = setting(None, "inner steps [as many as the paper takes at test]", at_least=0)
     export: str | None = setting(None, "write the adapted classifier as a SavedModel to this folder")
 
 

@@ -122,6 +122,7 @@ def test_a_tilde_that_no_shell_saw_is_the_home_folder(name, monkeypatch):
         ("--reproduce=list --budget=-1", "budget is -1.0, expected a positive number"),
         ("--reproduce=list --budget=nan", "budget is nan, expected a positive number"),
         ("--reproduce=list --budget=inf", "budget is inf, expected a positive number"),
+        ("--adapt=x --run=y --adapt_steps=-1", "adapt_steps is -1, expected at least 0"),
     ],
 )
 def test_options_have_limits_as_settings_have(command, problem):
