@@ -22,7 +22,9 @@ class Settings(Record):
     hidden: int = setting(200, "length of the hidden state", at_least=1)
     sequence_shots: int = setting(10, "examples of each class in a training sequence, or points of a wave", at_least=2)
     body: bool = setting(False, "a convolutional network in front of the sequence")
-    augmented: bool = setting(False, "training images are turned a little and shifted", tag={False: "not_augmented"})
+    augmented: bool = setting(
+        False, "training images are turned a little and shifted", tag={False: "not_augmented"}, added=True
+    )
 
 
 def lstm_cell(size):
