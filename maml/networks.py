@@ -69,9 +69,10 @@ class Network(NamedTuple):
 
     def in_training(self, weights, x, after_layer=None):
         """What `forward_with_averages` returns; of a network without it (outputs, {})."""
+        dropout = () if after_layer is None else (after_layer,)
         if self.forward_with_averages is not None:
-            return self.forward_with_averages(weights, x, after_layer)
-        if after_layer is not None:
+            return self.forward_with_averages(weights, x, *dropout)
+        if dropout:
             raise UserError("the network has no forward_with_averages, expected one that lets a layer be dropped out")
         return self.forward(weights, x), {}
 

@@ -55,7 +55,7 @@ def draw(path, goal, size):
         for ends in ((pixel(at, -1), pixel(at, 1)), (pixel(-1, at), pixel(1, at))):
             pen.line(ends, GRID, FINE)
     pen.circle(pixel(*goal), 0.1 * FINE * size / 2, GOAL)
-    pen.line([pixel(*place) for place in path], TRAIL, 2 * FINE, "curve")
+    pen.line([pixel(*place) for place in path], TRAIL, 3 * FINE, "curve")
     pen.circle(pixel(*START), 0.04 * FINE * size / 2, GREY)
     pen.circle(pixel(*path[-1]), 0.06 * FINE * size / 2, POINT, "white", FINE)
     return np.asarray(image.reduce(FINE))
