@@ -18,7 +18,7 @@ setup(
         "data_generators.mini_imagenet_tfds": ["README.md", "CITATIONS.bib", "TAGS.txt"],
     },
     entry_points={"console_scripts": ["maml = maml.cli.__main__:main"]},
-    # Lower and upper ends are what this was run with, on Python 3.10 and 3.11.
+    # Lower and upper ends are what this was run with, on Python 3.10 to 3.13.
     install_requires=[
         "absl-py>=2.5,<3",
         "gymnasium>=1.4,<1.5",

@@ -27,7 +27,7 @@ def one_hot(*classes):
 def of_points(**settings):
     """The method on points of the plane that are their own embedding."""
     identity = networks.Network(
-        lambda seed: {}, lambda weights, x, num_reference=None: x, lambda weights, x, _: (x, {})
+        lambda seed: {}, lambda weights, x, num_reference=None: x, lambda weights, x, _=None: (x, {})
     )
     plane = Problem((2,), 2, None, lambda: identity, losses.cross_entropy, losses.accuracy)
     return matching.build(matching.Settings(**settings), plane)

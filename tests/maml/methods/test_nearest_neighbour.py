@@ -29,7 +29,7 @@ def theta():
 def of_points():
     """(predictions of the method on points of the plane that are their own embedding) from support, labels, queries."""
     identity = networks.Network(
-        lambda seed: {}, lambda weights, x, num_reference=None: x, lambda weights, x, _: (x, {})
+        lambda seed: {}, lambda weights, x, num_reference=None: x, lambda weights, x, _=None: (x, {})
     )
     plane = Problem((2,), 2, lambda outputs: identity, lambda: identity, losses.cross_entropy, losses.accuracy)
     method = nearest_neighbour.build(nearest_neighbour.Settings(), plane)

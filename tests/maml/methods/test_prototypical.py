@@ -29,7 +29,7 @@ def problem(embedding):
 def of_numbers():
     """The method on numbers that are their own features."""
     identity = networks.Network(
-        lambda seed: {}, lambda weights, x, num_reference=None: x, lambda weights, x, _: (x, {})
+        lambda seed: {}, lambda weights, x, num_reference=None: x, lambda weights, x, _=None: (x, {})
     )
     return prototypical.build(prototypical.Settings(), problem(identity))
 

@@ -86,7 +86,7 @@ def test_the_pairs_are_every_query_with_every_support_example():
     identity = networks.Network(
         lambda seed: {"dtype": tf.zeros([], tf.float64)},
         lambda w, x, num_reference=None: x,
-        lambda w, x, _: (x, {}),
+        lambda w, x, _=None: (x, {}),
         True,
         (1,),
     )
