@@ -130,9 +130,8 @@ def build(settings, problem):
         def task_loss(weights):
             outputs, new = network.in_training(weights, support_x)
             averages.update(new)
-            return problem.loss(
-                outputs, support_y, num_examples(support_y)
-            )  # of a classifier the mean over the examples
+            # Of a classifier the mean over the examples.
+            return problem.loss(outputs, support_y, num_examples(support_y))
 
         weights = state["network"]
         gradients, losses = inner_loop.task_gradients(task_loss, weights, is_learnt)
