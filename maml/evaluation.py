@@ -63,12 +63,12 @@ class Evaluator:
     def __call__(self, weights, tasks, num_steps, inner_lr=None):
         """An `Adaptation` of so many steps; of none, [tasks, 1], where the method has no inner steps.
 
-        weights: θ.
+        weights: θ, or what else the method starts from.
         tasks: an iterable of Episodes of one task each, or of functions that draw one.
         inner_lr: α; None for the method's own.
         """
         if inner_lr is not None:  # a method without θ has none
-            inner_lr = tf.constant(inner_lr, next(iter(weights.values())).dtype)
+            inner_lr = tf.constant(inner_lr, tf.nest.flatten(weights)[0].dtype)
         num_steps = num_steps if self.method.step else 0
         learn = functools.partial(self._learn, weights, num_steps=num_steps, inner_lr=inner_lr)
         learnt = np.concatenate(self.replicas.each(learn, _batches(tasks)))

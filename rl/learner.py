@@ -102,10 +102,10 @@ class PolicyLearner:
         """All of θ."""
         return self.state.weights
 
-    def evaluate(self, protocol, folder):
+    def evaluate(self, protocol, folder, members=()):
         """[Tested]: the adaptation curve on the test tasks, and the returns of each task behind it.
 
-        protocol: a Protocol. folder: not needed. UserError where all episodes of a task diverge.
+        protocol: a Protocol. folder, members: not needed. UserError where all episodes of a task diverge.
         """
         tasks = self.meta.kind.published_tasks()[: protocol.tasks]
         returns, diverged, trajectories = [], 0, []

@@ -67,6 +67,9 @@ class Test(Record):
         "normalise the queries of a test task together, as the paper; False: each by itself, with the statistics of "
         "the support set",
     )
+    ensemble: int | None = setting(
+        None, "average the outputs of so many checkpoints, the best on validation tasks, as MAML++ [1]", at_least=1
+    )
     checkpoint: str | None = setting(
         None, "test a TensorFlow 1 checkpoint of the authors' code, with --train=False; or --adapt it"
     )

@@ -212,8 +212,8 @@ CARD = Card(
         "The networks are MAML's: on Omniglot strided convolutions instead of max-pooling, ReLU instead of a leaky "
         "one, on miniImagenet 32 filters instead of 48. Omniglot's characters are MAML's 1,100, and are turned at test "
         "too. The published results are of an ensemble of the five checkpoints that are best on the validation tasks, "
-        "those here of the best one. The step size of Adam falls with every iteration, there with every epoch. The "
-        "losses are sums over the queries divided by K, there means, so that a meta-gradient reaches the clip sooner. "
-        "An update that is not finite is left out."
+        "as --ensemble=5 tests; those beside them here are of the best one. The step size of Adam falls with every "
+        "iteration, there with every epoch. The losses are sums over the queries divided by K, there means, so that a "
+        "meta-gradient reaches the clip sooner. An update that is not finite is left out."
     ),
 )

@@ -13,7 +13,6 @@ from maml.runs import files
 
 KINDS = ("supervised", "rl")
 UNITS = ("accuracy", "mse", "return")
-CHOSEN = ("best", "weights")  # checkpoints that were chosen from all of the training, which is then behind them
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Evaluation:
 
     file: the table it is written to, in the run folder. split, tasks: which tasks, and how many.
     checkpoint, iteration: the weights that were tested, "best", "latest", or a name of one; and their iteration.
+    members: of an ensemble, the iterations of its checkpoints.
     transductive: whether the queries of a task were normalised together; None where nothing is normalised.
     step: the inner step whose result is read. values, errors: after 0, 1, … inner steps, NaN where they diverged, which
     is null in the file. error_is: what the ± is.
@@ -61,6 +61,7 @@ class Evaluation:
     queries: int | None = None
     inner_lr: float | None = None
     measures: dict | None = None
+    members: tuple | None = None
     rollouts: int | None = None
     learning_rates: tuple | None = None
     diverged: int | None = None
@@ -70,6 +71,11 @@ class Evaluation:
     def value(self):
         """What is quoted: the value after the step that is read."""
         return self.values[self.step]
+
+    @property
+    def is_chosen(self):
+        """Whether its weights were chosen from all of the training, which is then behind them."""
+        return self.checkpoint in ("best", "weights") or bool(self.members)
 
     @property
     def error(self):
@@ -135,7 +141,7 @@ class Summary:
     def trained_for(self, evaluation):
         """Iterations behind the weights that an evaluation tested."""
         total = self.iterations.trained
-        return total if evaluation.checkpoint in CHOSEN else min(evaluation.iteration, total)
+        return total if evaluation.is_chosen else min(evaluation.iteration, total)
 
     def tested_with(self, shots):
         """The evaluation with that K on test tasks that is most like the headline, with Q = K if possible; or None."""

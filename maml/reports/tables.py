@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 from urllib.parse import quote
 
-from maml.reports.summaries import CHOSEN, Evaluation, Summary
+from maml.reports.summaries import Evaluation, Summary
 
 BETWEEN_SEEDS = "standard deviation between seeds"
 
@@ -120,7 +120,7 @@ def with_checkpoint(result: Result) -> str:
     checkpoint, iteration = result.evaluation.checkpoint, result.evaluation.iteration
     if checkpoint == "latest" and not result.run.iterations.trained:
         return "nothing to train"
-    return f"{iterations(result)} ({checkpoint}{f': {iteration:,}' if checkpoint in CHOSEN else ''})"
+    return f"{iterations(result)} ({checkpoint}{f': {iteration:,}' if result.evaluation.is_chosen else ''})"
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@
 TensorFlow stores a checksum with every tensor and verifies it when reading.
 """
 
+import contextlib
 import json
 import numbers
 import os
@@ -19,8 +20,9 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from maml.runs import files
 
-KEEP = 10  # the newest ones, as the authors' Saver(max_to_keep=10); the best one is kept besides
-SETTINGS, TABLE = "settings.json", "table.json"  # in a checkpoint's folder
+KEEP = 10  # the newest ones, as the authors' Saver(max_to_keep=10); the best ones are kept besides
+KEEP_BEST = 5  # as many as MAML++ averages
+SETTINGS, TABLE, SCORE = "settings.json", "table.json", "score.json"  # in a checkpoint's folder
 _NAME = re.compile(r"iteration_(\d{8,})")
 
 
@@ -31,7 +33,12 @@ def newest_settings(folder) -> Path | None:
 
 
 class Best(NamedTuple):
-    """The checkpoint to restore: the best by the run's own score; the latest where it has none."""
+    """The checkpoint to restore: the best by the run's own score; the latest where it has none.
+
+    count: of an ensemble, the so many best together.
+    """
+
+    count: int = 1
 
 
 class Latest(NamedTuple):
@@ -80,10 +87,12 @@ class Checkpoints:
             return []
         return sorted(int(m[1]) for m in map(_NAME.fullmatch, os.listdir(self.folder)) if m)
 
-    def save(self, iteration, keep=None, table=None):
-        """Writes the checkpoint of `iteration`; then drops all but the KEEP newest and iteration `keep`.
+    def save(self, iteration, keep=None, table=None, score=None):
+        """Writes the checkpoint of `iteration`; then drops all but the KEEP newest, the KEEP_BEST best and `keep`.
 
+        keep: an iteration.
         table: of metrics.csv, what `files.seal_table` says.
+        score: of these weights, the higher, the better; None where they have none.
         Raises OSError where it can't be written, on a full disk for example; those that are there stay.
         """
         target = self._path(iteration)
@@ -95,7 +104,8 @@ class Checkpoints:
         except tf.errors.OpError as error:
             reason = error.message.rpartition("; ")[2].split(" [")[0]
             raise OSError(f"checkpoint {unfinished} can't be written: {reason}") from error
-        for name, record in ((SETTINGS, self.settings), (TABLE, table)):
+        records = {SETTINGS: self.settings, TABLE: table, SCORE: None if score is None else {"score": float(score)}}
+        for name, record in records.items():
             if record is not None:
                 (unfinished / name).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
         for file in unfinished.iterdir():
@@ -103,13 +113,22 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         os.replace(unfinished, target)
         _sync(self.folder)
-        for old in set(self.iterations()[:-KEEP]) - {keep}:
+        for old in set(self.iterations()[:-KEEP]) - {keep, *self.best(KEEP_BEST)}:
             shutil.rmtree(self._path(old))
 
     def table(self, iteration) -> dict | None:
         """What was said of metrics.csv when this checkpoint was saved; None where nothing was."""
         path = self._path(iteration) / TABLE
         return files.read_json(path) if path.exists() else None
+
+    def best(self, count) -> list[int]:
+        """The iterations of the highest scores among the checkpoints that are there, best first; `count` at most."""
+        scores = {}
+        for iteration in self.iterations():
+            with contextlib.suppress(UserError):  # older checkpoints have none, and a damaged one is as good as none
+                scores[iteration] = files.read_json(self._path(iteration) / SCORE).get("score")
+        scored = [iteration for iteration, score in scores.items() if isinstance(score, float)]
+        return sorted(scored, key=lambda iteration: (-scores[iteration], iteration))[:count]
 
     def restore(self, iteration):
         """Sets the state to what it was then. Raises UserError where that checkpoint is missing or damaged."""

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_generators.errors import UserError
+from maml.ensemble import ensemble
 from maml.evaluation import Adaptation, Evaluator, curve
 from maml.runs.kind import Tested
 from maml.runs.problems import training_episodes
@@ -38,15 +39,16 @@ class Curves:
         self._evaluators = {}
 
     def learn(self, weights, tasks, num_steps=None, inner_lr=None, transductive=True) -> Adaptation:
-        """Learns tasks from θ, `weights`.
+        """Learns tasks from θ.
 
+        weights: θ, or a tuple of several whose outputs are averaged.
         tasks: as `tasks_of` draws them.
         num_steps: None for those of a curve.
         inner_lr: α; None for the method's own.
         transductive: False normalises each query by itself.
         """
         num_steps = self.reading.num_steps if num_steps is None else num_steps
-        return self._evaluator(transductive)(weights, tasks, num_steps, inner_lr)
+        return self._evaluator(transductive, isinstance(weights, tuple))(weights, tasks, num_steps, inner_lr)
 
     def tasks_of(self, split, num_shots, num_queries, num_tasks):
         """Functions that draw the first tasks of a split, one by one; K and Q of a class."""
@@ -58,16 +60,15 @@ class Curves:
         tasks = self.tasks_of(split, num_shots, protocol.queries or num_shots, protocol.tasks)
         return Bar(tasks, f"{split} tasks, {num_shots} shot", protocol.tasks, leave=False, unit="task")
 
-    def _evaluator(self, transductive):
-        engine = self.settings.engine
-        if transductive not in self._evaluators:
-            self._evaluators[transductive] = Evaluator(
-                self.method, self.problem, engine.tasks_per_chunk, engine.jit, transductive
-            )
-        return self._evaluators[transductive]
+    def _evaluator(self, *which):
+        if which not in self._evaluators:
+            (transductive, of_several), engine = which, self.settings.engine
+            method = ensemble(self.method) if of_several else self.method
+            self._evaluators[which] = Evaluator(method, self.problem, engine.tasks_per_chunk, engine.jit, transductive)
+        return self._evaluators[which]
 
     def tested(self, weights, protocol, num_shots) -> Tested:
-        """The `Tested` of θ by a Protocol, with K = num_shots."""
+        """The `Tested` of θ, or of a tuple of several, by a Protocol, with K = num_shots."""
         inner_lr = protocol.inner_lr
         if inner_lr is None and self.settings.card.step_sizes:
             inner_lr = self.tuned_step_size(weights, protocol, num_shots)
@@ -78,7 +79,7 @@ class Curves:
         if not self.settings.task.classification and not protocol.suffix:
             tables |= self._fits(weights, num_shots, inner_lr)
         evaluation = {"file": file, **self._evaluation(protocol, num_shots, inner_lr, result)}
-        if self.settings.card.measures:
+        if self.settings.card.measures and not isinstance(weights, tuple):
             evaluation["measures"] = self.measures(weights, protocol)
         return Tested(evaluation, tables)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from data_generators.errors import UserError
 from maml.replicas import STRATEGIES
-from maml.runs.checkpoints import Best, Latest
+from maml.runs.checkpoints import KEEP_BEST, Best, Latest
 
 
 class Kind(NamedTuple):
@@ -109,13 +109,22 @@ class Learner(Protocol):
     def tested_weights(self) -> dict[str, tf.Variable]:
         """The entries of θ that a test reads."""
 
-    def evaluate(self, protocol: Any, folder: Path) -> Iterable[Tested]:
-        """Tests the state. The first is the one to quote. folder: of the run, to read what it was trained on."""
+    def evaluate(self, protocol: Any, folder: Path, members: tuple = ()) -> Iterable[Tested]:
+        """Tests the state. The first is the one to quote.
+
+        folder: of the run, to read what it was trained on. members: of an ensemble, to be tested instead: (θ, …).
+        """
 
 
 def checkpoint_of(settings, options) -> Best | Latest | int:
-    """The checkpoint that --test_iter asks for."""
-    asked = options.get("test_iter")
+    """The checkpoint that --test_iter asks for, or those that --ensemble does."""
+    asked, members = options.get("test_iter"), options.get("ensemble")
+    if members is not None:
+        if asked is not None:
+            raise UserError("ensemble and test_iter given, expected one of them")
+        if members > KEEP_BEST:
+            raise UserError(f"ensemble is {members}, expected at most {KEEP_BEST}: as many are kept of the best")
+        return Best(members)
     if asked is not None and asked < -1:
         raise UserError(f"test_iter is {asked}, expected an iteration, or -1 for the latest checkpoint")
     if options.get("train") and (asked or 0) > settings.total_iterations:

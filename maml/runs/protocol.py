@@ -19,7 +19,7 @@ class Protocol:
     queries: query examples a class; None: K.
     tasks: how many.
     inner_lr: α; None: as in training, or tuned on validation tasks where the method says so.
-    checkpoint: Best(), Latest() or an iteration.
+    checkpoint: Best(), Latest() or an iteration; Best(count): an ensemble, whose outputs are averaged.
     transductive: a task's queries are normalised together, as in the paper; False: each by itself, with the statistics
         of the support set.
 
@@ -50,6 +50,7 @@ class Protocol:
             suffix = f"_iteration_{self.checkpoint}"
         else:
             suffix = "_latest" if isinstance(self.checkpoint, Latest) else ""
+            suffix += f"_best_{self.checkpoint.count}" if self.checkpoint not in (Best(), Latest()) else ""
         suffix += "" if self.transductive else "_one_at_a_time"
         return suffix + ("" if self.inner_lr is None else f"_lr_{self.inner_lr:g}")
 
@@ -80,6 +81,10 @@ def protocol_of(settings, options) -> Protocol:
         raise UserError(f"transductive=False goes with images, got {task.datasource}")
     if options.get("checkpoint") is not None and options.get("test_iter") is not None:
         raise UserError("checkpoint and test_iter given, expected one of them")
+    if options.get("checkpoint") is not None and options.get("ensemble") is not None:
+        raise UserError("checkpoint and ensemble given, expected one of them")
+    if options.get("ensemble") is not None and not task.classification:
+        raise UserError(f"ensemble goes with images, got {task.datasource}: only there the best checkpoints are known")
     on_test_set = options.get("train") if options.get("test_set") is None else options["test_set"]
     shots = options.get("test_update_batch_size")
     return Protocol(

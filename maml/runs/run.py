@@ -82,8 +82,13 @@ class Run:
             return self._train()
 
     def check_kept(self, checkpoint: Best | Latest | int, resume: bool = True) -> None:
-        """UserError for an iteration that the training will leave no checkpoint of."""
+        """UserError for an iteration that the training leaves no checkpoint of, or more of the best than it has."""
         total, every = self.settings.total_iterations, self.learner.checkpoint_every
+        if isinstance(checkpoint, Best) and checkpoint.count > max(1, math.ceil(total / every)):
+            raise UserError(
+                f"ensemble is {checkpoint.count}, but {total} iterations have {math.ceil(total / every)} checkpoints, "
+                f"one every {every}; expected no more than these"
+            )
         there = self.checkpoints.iterations() if resume else []
         kept = sorted({total, *range(every, total, every)[-KEEP:], *there})[-KEEP:]
         done = there and max(there) == total
@@ -117,7 +122,7 @@ class Run:
                     replicas.settle_stop()
                 stopping = replicas.stopping
                 if self.iteration % learner.checkpoint_every == 0 or self.iteration == total or stopping:
-                    self._save()
+                    self._save(progress.score if progress.scored_at is None else None)
                 if stopping:
                     self.stopped_by = stopped[0] if stopped else signal.SIGTERM  # another process may have been told
                     return False
@@ -203,14 +208,14 @@ class Run:
         if self._events:
             self._events.scalars(self.iteration, row)
 
-    def _save(self):
-        """A checkpoint of this iteration, once its rows of metrics.csv are on disk."""
+    def _save(self, score=None):
+        """A checkpoint of this iteration, whose weights have that score, once its rows of metrics.csv are on disk."""
         self._check_there()
         now = time.monotonic()
         self.state.seconds.assign_add(now - self._since)
         self._since = now
         table = files.seal_table(self.folder / "metrics.csv")
-        self.checkpoints.save(self.iteration, int(self.state.best_iteration.numpy()), table)
+        self.checkpoints.save(self.iteration, int(self.state.best_iteration.numpy()), table, score)
 
     def show_figures(self) -> None:
         """Adds the figures in the folder to TensorBoard's events."""
@@ -255,6 +260,28 @@ class Run:
             return False
         self.state.seconds.assign(seconds)  # choosing the best took the whole run
         return True
+
+    def members(self, count: int) -> dict[int, dict]:
+        """{iteration: θ} of the so many best checkpoints, the best first, θ as {name: tensor}.
+
+        The state is the best one then. Raises UserError where there are fewer. Of several processes all are to call it.
+        """
+        chosen = self.checkpoints.best(count) if self.replicas.is_chief else [None] * count
+        if len(chosen) < count:
+            raise UserError(
+                f"ensemble is {count}, but {self.checkpoints.folder} has {len(chosen)} checkpoints whose accuracy on "
+                "validation tasks is known; expected no more than these"
+            )
+        found = {}
+        for iteration in chosen:
+            if self.replicas.is_chief:
+                self.checkpoints.restore(iteration)
+            self.take_chiefs()
+            found[self.iteration] = self.state.trainer.current_weights()
+        if self.replicas.is_chief:
+            self.restore(Best())
+        self.take_chiefs()
+        return found
 
     def weights(self) -> dict:
         """θ, {name: array}."""

@@ -242,12 +242,12 @@ class SupervisedLearner:
         """θ without what only the training needs."""
         return {name: w for name, w in self.state.weights.items() if name not in self.method.training_only}
 
-    def evaluate(self, protocol, folder):
+    def evaluate(self, protocol, folder, members=()):
         """The `Tested` of each K."""
         seen.check_same(folder, self.tasks, protocol.split)
         for shots in protocol.shots:
             self.tasks.check(protocol.split, shots, protocol.queries or shots)
-            yield self.curves.tested(self.state.current_weights(), protocol, shots)
+            yield self.curves.tested(members or self.state.current_weights(), protocol, shots)
 
 
 def _method(settings, problem):
@@ -357,7 +357,7 @@ KIND = Kind(
     methods=methods.names(),
     test_flags=(
         "train", "test_iter", "test_update_batch_size", "test_update_lr", "eval_tasks", "eval_queries", "test_set",
-        "transductive", "checkpoint", "data_path", "cache_dir",
+        "transductive", "ensemble", "checkpoint", "data_path", "cache_dir",
     ),
     record_types=_record_types,
     resolve=_resolve,

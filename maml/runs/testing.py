@@ -10,6 +10,7 @@ from data_generators import locks
 from data_generators.errors import UserError
 from maml.methods.card import TOGETHER, Published
 from maml.runs import files
+from maml.runs.checkpoints import Best
 from maml.runs.provenance import provenance
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
@@ -31,8 +32,12 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
     before = _which(run.folder)
     label = imported or (run.restore(protocol.checkpoint) if run.replicas.is_chief else "the chief's")
     run.take_chiefs()
-    tested = list(run.learner.evaluate(protocol, run.folder))
-    evaluations = [{**_finite(t.evaluation), "checkpoint": label, "iteration": run.iteration} for t in tested]
+    weights, members = {"checkpoint": label, "iteration": run.iteration}, {}
+    if isinstance(protocol.checkpoint, Best) and protocol.checkpoint.count > 1:
+        members = run.members(protocol.checkpoint.count)
+        weights |= {"checkpoint": f"best {len(members)}", "members": list(members)}
+    tested = list(run.learner.evaluate(protocol, run.folder, tuple(members.values())))
+    evaluations = [{**_finite(t.evaluation), **weights} for t in tested]
     is_headline = protocol.is_headline(run.settings)
     summary = _summary(run, command, evaluations, imported)
     if before not in (None, _which(run.folder)):
@@ -187,6 +192,8 @@ def _plural(count, noun):
 def _checkpoint(entry):
     """With the iteration, unless the name says it, or weights trained elsewhere don't say theirs."""
     label, iteration = entry["checkpoint"], entry["iteration"]
+    if members := entry.get("members"):
+        return f"mean of the {len(members)} best checkpoints (iterations {', '.join(f'{i:,}' for i in members)})"
     name = files.WEIGHTS if label == "weights" else f"{label} checkpoint"
     says_it, unknown = label.startswith("iteration "), not iteration and label not in ("best", "latest")
     return name if says_it or unknown else f"{name} (iteration {iteration:,})"

@@ -18,13 +18,13 @@ def state(value=0.0):
     return module
 
 
-def saved(folder, iterations, keep=None):
-    """Checkpoints of a state whose weight is the iteration."""
+def saved(folder, iterations, keep=None, scores=None):
+    """Checkpoints of a state whose weight is the iteration; scores: {iteration: score}."""
     module = state()
     kept = Checkpoints(folder, module, {"seed": 3})
     for iteration in iterations:
         module.weight.assign(tf.fill([100], float(iteration)))
-        kept.save(iteration, keep)
+        kept.save(iteration, keep, score=(scores or {}).get(iteration))
     return kept
 
 
@@ -166,6 +166,23 @@ def test_the_best_is_kept_besides(tmp_path):
 
 def test_the_best_among_the_newest_is_not_counted_twice(tmp_path):
     assert saved(tmp_path, range(1, 14), keep=5).iterations() == list(range(4, 14))
+
+
+def test_the_best_are_known_best_first_and_the_earlier_of_two_that_are_equal(tmp_path):
+    kept = saved(tmp_path, range(1, 6), scores={1: 0.5, 2: 0.9, 4: 0.9, 5: 0.7})
+    assert kept.best(3) == [2, 4, 5]
+    assert kept.best(9) == [2, 4, 5, 1]
+
+
+def test_the_five_best_are_kept_beside_the_newest(tmp_path):
+    scores = {iteration: -abs(iteration - 4) / 10 for iteration in range(1, 30)}  # from the best: 4, 3, 5, 2, 6, 1
+    assert saved(tmp_path, range(1, 30), scores=scores).iterations() == [*range(2, 7), *range(20, 30)]
+
+
+def test_a_damaged_score_is_as_good_as_none(tmp_path):
+    kept = saved(tmp_path, [1, 2], scores={1: 0.5, 2: 0.9})
+    (tmp_path / "iteration_00000002" / checkpoints.SCORE).write_text("0.")
+    assert kept.best(2) == [1]
 
 
 def test_one_that_was_never_finished_is_not_there(tmp_path, monkeypatch):

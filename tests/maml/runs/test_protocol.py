@@ -30,6 +30,26 @@ def test_when_nothing_is_asked_for_it_is_the_papers():
     assert protocol_of(OMNIGLOT, {"train": True}) == Protocol("test", (1,), tasks=600, checkpoint=Best())
 
 
+@pytest.mark.parametrize(
+    "settings, options, message",
+    [
+        (SINUSOID, {}, "ensemble goes with images, got sinusoid"),
+        (OMNIGLOT, {"test_iter": 1000}, "ensemble and test_iter given, expected one of them"),
+        (OMNIGLOT, {"checkpoint": "there"}, "checkpoint and ensemble given, expected one of them"),
+        (OMNIGLOT, {"ensemble": 6}, "ensemble is 6, expected at most 5: as many are kept"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_refused(settings, options, message):
+    with pytest.raises(UserError, match=message):
+        protocol_of(settings, {"train": False, "ensemble": 2, **options})
+
+
+def test_an_ensemble_is_not_the_headline_and_has_tables_of_its_own():
+    protocol = protocol_of(OMNIGLOT, {"train": True, "ensemble": 5})
+    assert protocol.table(1) == "adaptation_test_1shot_1query_best_5.csv" and not protocol.is_headline(OMNIGLOT)
+    assert protocol_of(OMNIGLOT, {"train": True, "ensemble": 1}).is_headline(OMNIGLOT)
+
+
 def test_a_sine_wave_is_tested_with_three_numbers_of_points_and_that_of_the_training():
     """[P] 5.1, figure 3."""
     settings = resolve("sinusoid", update_batch_size=7)

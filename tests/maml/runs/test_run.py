@@ -323,6 +323,30 @@ def test_the_checkpoint_that_is_tested(with_best_20, which, label, iteration):
     assert with_best_20.restore(which) == label and with_best_20.iteration == iteration
 
 
+def test_members_are_the_best_checkpoints_and_leave_the_best_in_place(images):
+    run = image_run(images, metatrain_iterations=40)
+    members = run.members(2)
+    assert list(members) == run.checkpoints.best(2) and set(members) == {20, 40}
+    assert run.iteration == next(iter(members)) == best_of(images)
+    for iteration, theta in members.items():
+        run.restore(iteration)
+        assert {name: w.numpy().tobytes() for name, w in theta.items()} == {
+            name: w.tobytes() for name, w in run.weights().items()
+        }
+
+
+def test_members_that_are_not_there_are_missed_in_one_line(images):
+    with pytest.raises(UserError, match="ensemble is 3, but .* has 2 checkpoints whose accuracy on validation tasks"):
+        image_run(images, metatrain_iterations=40).members(3)
+
+
+def test_a_training_too_short_for_an_ensemble_is_refused_before_it(tmp_path):
+    run = image_run(tmp_path, metatrain_iterations=30)
+    run.check_kept(Best(2))
+    with pytest.raises(UserError, match="ensemble is 3, but 30 iterations have 2 checkpoints, one every 20"):
+        run.check_kept(Best(3))
+
+
 def test_choosing_the_best_took_the_whole_run(with_best_20):
     with_best_20.restore(Best())
     assert float(with_best_20.state.seconds) == 77.0

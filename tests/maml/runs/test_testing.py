@@ -16,7 +16,7 @@ from data_generators.sinusoid import SinusoidTasks
 from maml.evaluation import Adaptation
 from maml.reports import summaries
 from maml.runs import authors, curves, files, supervised, testing
-from maml.runs.checkpoints import Latest
+from maml.runs.checkpoints import Best, Latest
 from maml.runs.protocol import Protocol
 from maml.runs.run import set_aside
 from maml.runs.settings import resolve
@@ -252,11 +252,11 @@ def test_a_folder_that_is_set_aside_meanwhile_gets_no_results_of_another(elsewhe
     elsewhere.folder.mkdir(parents=True)
     evaluate = elsewhere.learner.evaluate
 
-    def set_aside_meanwhile(protocol, folder):
+    def set_aside_meanwhile(protocol, folder, members):
         set_aside(folder)
         if begun_anew:
             folder.mkdir()
-        return evaluate(protocol, folder)
+        return evaluate(protocol, folder, members)
 
     monkeypatch.setattr(elsewhere.learner, "evaluate", set_aside_meanwhile)
     with pytest.raises(UserError, match="seed_1 is another folder than when its test began; expected one that stays"):
@@ -476,6 +476,23 @@ def test_the_headline_of_returns_is_the_whole_curve():
     entry["published"] = {"values": {"1": 293.193}, "errors": {"1": None}}
     lines = testing.headline({**summary, "evaluations": [entry]}, None).splitlines()
     assert lines[-2] == "             1     192.23 ± 13.60      293.19"
+
+
+def test_an_ensemble_is_tested_by_the_mean_of_its_outputs(images):
+    """Beside the headline, which stays; of 20 iterations there is one checkpoint, so that it counts twice here."""
+    run, before = images
+    theta = run.members(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "members", lambda count: {20: theta[20], 19: theta[20]})
+        summary = testing.test(run, Protocol("test", (1,), **QUICK, checkpoint=Best(2)), "python main.py --ensemble=2")
+    (entry,) = summary["evaluations"]
+    alone = before["evaluations"][0]
+    np.testing.assert_allclose(entry["values"], alone["values"], rtol=1e-6)
+    assert (entry["checkpoint"], entry["members"], entry["iteration"]) == ("best 2", [20, 19], 20)
+    there = summaries.load(run.folder)
+    assert there.headline == before["headline"]
+    assert [test.members for test in there.evaluations if test.checkpoint == "best 2"] == [(20, 19)]
+    assert "mean of the 2 best checkpoints (iterations 20, 19)" in testing.headline(summary, run.settings)
 
 
 def test_the_headline_is_of_the_summary_as_it_is_written(images):
