@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ALGORITHM = ("inner_loop", "method", "networks", "layers", "kernels", "losses", "chunks", "meta_training", "optimizers",
-             "evaluation", "replicas")  # fmt: skip
+             "ensemble", "evaluation", "replicas")  # fmt: skip
 FLAT = tuple(f"maml.{name}" for name in ALGORITHM)
 METHODS = (*FLAT, "maml.methods")
 RUNS = (*METHODS, "maml.runs", "data_generators")
