@@ -1,10 +1,13 @@
-"""python campaign.py FOLDER SEED sinusoid|point: kills, damages and odd flags at random, of a small training.
+"""python campaign.py FOLDER SEED sinusoid|point [SHARE]: kills, damages and odd flags at random, of a small training.
+
+SHARE of the files are damaged, and so many times fewer runs and flags are tried; 1, if not given, tries everything.
 
 Every start is a process of its own, forked before TensorFlow has done anything, which saves importing it each time.
 Prints a line for each start, and one that begins with WRONG for whatever must not be: something lost, a traceback, a
 result that changed without a word.
 """
 
+import math
 import os
 import pathlib
 import random
@@ -136,14 +139,14 @@ def _untimed(rows):
     return [{name: value for name, value in row.items() if not name.endswith("_seconds")} for row in rows]
 
 
-def kills(rng, training):
+def kills(rng, training, share):
     """Runs that are stopped at random until they are through; returns the outcome of one that never was."""
     begun = time.monotonic()
     if start(training.flags)[0]:
         wrong("a run that nobody stopped has failed")
     usual, whole = outcome(training), time.monotonic() - begun
     shutil.copytree("logs", "whole")
-    for _ in range(KILLED_RUNS):
+    for _ in range(math.ceil(share * KILLED_RUNS)):
         shutil.rmtree("logs")
         for _ in range(STARTS - 1):
             if start(training.flags, rng.choice(SIGNALS), rng.uniform(0, whole))[0] == 0:
@@ -157,10 +160,10 @@ def kills(rng, training):
     return usual
 
 
-def damages(rng, training, usual):
-    """Each file of a run folder damaged, then the same command again: an error, a word, or the usual outcome."""
+def damages(rng, training, usual, share):
+    """A share of the files of a run folder damaged, then the same command again: an error, a word, or the usual end."""
     names = [path.relative_to("whole") for path in sorted(pathlib.Path("whole").rglob("*")) if path.is_file()]
-    for name in names:
+    for name in rng.sample(names, math.ceil(share * len(names))):
         shutil.rmtree("logs")
         shutil.copytree("whole", "logs")
         how = rng.choice((cut, flip, empty, replace, remove))
@@ -196,10 +199,10 @@ def remove(rng, path):
     path.unlink()
 
 
-def odd_flags(rng, training):
+def odd_flags(rng, training, share):
     """One or two flags of any kind with odd values."""
     kind = training.kind
-    for _ in range(ODD_COMMANDS):
+    for _ in range(math.ceil(share * ODD_COMMANDS)):
         shutil.rmtree("logs", ignore_errors=True)
         source, method = rng.choice(training.sources), rng.choice(kind.methods)
         own = {*kinds.settings_of(kind, method), *(set(kind.test_flags) & set(flags.known())), "adapt", "run", "export"}
@@ -227,5 +230,6 @@ if __name__ == "__main__":
     os.environ["MAML_CACHE"] = "cache"
     random_numbers = random.Random(seed)
     training = TRAININGS[sys.argv[3]]
-    damages(random_numbers, training, kills(random_numbers, training))
-    odd_flags(random_numbers, training)
+    share = float(sys.argv[4]) if len(sys.argv) > 4 else 1.0
+    damages(random_numbers, training, kills(random_numbers, training, share), share)
+    odd_flags(random_numbers, training, share)

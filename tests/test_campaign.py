@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+SHARE = "0.4"  # of what it can do: the rest is for those who change what it is about
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed, training", [(1, "sinusoid"), (1, "point")])
@@ -13,7 +15,9 @@ def test_nothing_is_lost_and_nothing_changes_without_a_word(tmp_path, seed, trai
     if training == "point":
         pytest.importorskip("mujoco")
     program = Path(__file__).with_name("campaign.py")
-    done = subprocess.run([sys.executable, program, tmp_path, str(seed), training], capture_output=True, timeout=900)
+    done = subprocess.run(
+        [sys.executable, program, tmp_path, str(seed), training, SHARE], capture_output=True, timeout=900
+    )
     out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))  # a flag may be any bytes
     assert done.returncode == 0, err[-3000:]
     assert [line for line in out.splitlines() if line.startswith("WRONG")] == []
