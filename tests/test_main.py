@@ -256,6 +256,12 @@ def test_a_signal_outside_training(monkeypatch, capsys, number, code):
     assert capsys.readouterr().err == expected
 
 
+def test_what_trains_nothing_speaks_of_no_checkpoint_when_it_is_stopped(logdir, monkeypatch, capsys):
+    monkeypatch.setattr(sources, "load", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    assert call(f"{SINE} --train=False --logdir={logdir}") == 130
+    assert capsys.readouterr().err == "stopping …\nstopped\n"
+
+
 def test_a_report_of_runs(logdir):
     (run_folder(logdir) / "adaptation_curve.png").unlink()
     assert call(f"--report --logdir={logdir}") == 0

@@ -21,15 +21,19 @@ def main(arguments=None):
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # β on a terminal that has no β
+    go_on = ""
     try:
         with _leaving_on_signals(), answering(STOPS, "stopping …"):
             asked = flags.parse(sys.argv[1:] if arguments is None else arguments)
-            return commands.command(asked)(asked)
+            wanted = commands.command(asked)
+            if wanted in commands.TRAIN and asked["train"]:
+                go_on = "; the same command goes on from the last checkpoint"
+            return wanted(asked)
     except errors.FORESEEN as error:
         print(f"error: {errors.line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # while training, a Run sees to it
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"stopped{go_on}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
 
 

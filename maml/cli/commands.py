@@ -198,3 +198,4 @@ INSTEAD_OF_A_RUN = {
     "helpfull": full_help, "help": some_help, "methods": methods, "report": report, "benchmark": benchmark,
     "reproduce": reproduce,
 }  # fmt: skip
+TRAIN = (train_and_test, reproduce)
