@@ -29,7 +29,7 @@ def cached(name, key, cache_dir, build):
     A damaged or mismatched pair is made again, and a folder that can't be written is done without (the images are then
     in memory); both are said on stderr. Raises only what `build` raises.
     """
-    place = cache_dir or os.environ.get("MAML_CACHE") or "~/.cache/maml"
+    place = place_of(cache_dir)
     try:
         folder = places.expanded(place)
     except UserError as error:
@@ -55,6 +55,11 @@ def cached(name, key, cache_dir, build):
             return _read(pixels, about)  # another process may have made it until the lock was ours
         draft = _Draft(scratch, pixels)
         return draft.keep(build(draft.allocate), about)
+
+
+def place_of(cache_dir=None) -> str:
+    """The folder of what is kept: cache_dir, else $MAML_CACHE, else ~/.cache/maml."""
+    return cache_dir or os.environ.get("MAML_CACHE") or "~/.cache/maml"
 
 
 @contextlib.contextmanager

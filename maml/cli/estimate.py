@@ -3,18 +3,54 @@
 Validation and tests aren't counted.
 """
 
+import contextlib
+import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from data_generators import cache, places
 from data_generators.errors import UserError
 from maml.cli import before_tensorflow, errors, flags
 from maml.cli.plans import plan
+from maml.runs import files
+from maml.runs.provenance import provenance
 from maml.runs.run import make_run
 
 LEAST_SECONDS = 5.0  # to measure over, after the first call, which compiles
+KEPT = "estimates.json"  # in the folder of what is kept: {flags, code and machine: hours}
+
+
+def once(words) -> float:
+    """The hours that a training of these flags takes, as this code measured them on this machine before, or now.
+
+    UserError where it can't begin.
+    """
+    about = provenance(("maml-tf2",))
+    if about["commit"].endswith("+changes"):  # which it was measured with, nobody knows
+        return in_a_process(words)
+    key = json.dumps([*words, about])
+    if key in (kept := _kept()):
+        return kept[key]
+    hours = in_a_process(words)
+    with contextlib.suppress(OSError, UserError):  # it is measured again where it can't be kept
+        path = _path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, {**_kept(), key: hours})
+    return hours
+
+
+def _kept():
+    """What was measured before; nothing where that can't be read."""
+    with contextlib.suppress(UserError):
+        return {key: hours for key, hours in files.read_json(_path()).items() if isinstance(hours, float)}
+    return {}
+
+
+def _path():
+    return places.expanded(cache.place_of()) / KEPT
 
 
 def in_a_process(words) -> float:

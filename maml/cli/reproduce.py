@@ -94,7 +94,7 @@ def _missing(experiment, results, wanted):
         return Missing(experiment, finished, (), 0.0, "")
     try:
         seeds = _open_seeds(experiment, runs, results, wanted - len(finished))
-        return Missing(experiment, finished, seeds, estimate.in_a_process(experiment.flags), "")
+        return Missing(experiment, finished, seeds, estimate.once(experiment.flags), "")
     except UserError as error:
         return Missing(experiment, finished, (), None, str(error))
 

@@ -24,12 +24,13 @@ def trained(runs):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def tiny(monkeypatch, tmp_path_factory):
     """The sinusoid as the only experiment, its training complete after 20 iterations."""
     one = Experiment("waves", "sinusoid", TINY, trained, {(): trained})
     monkeypatch.setattr(experiments, "experiments", lambda method: [one])
     monkeypatch.setattr(reinforcement_page, "experiments", lambda: [])
     monkeypatch.setattr(estimate, "in_a_process", lambda flags: 0.0)
+    monkeypatch.setenv("MAML_CACHE", str(tmp_path_factory.mktemp("cache")))
     return one
 
 
@@ -180,6 +181,40 @@ def test_an_estimate_is_measured_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "LEAST_SECONDS", 0.001)
     assert 0 < estimate.hours(list(TINY)) < 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """What is measured: 1.0 hours the first time, 2.0 the second; by code that git knows."""
+    hours, times = iter([1.0, 2.0, 3.0]), []
+    monkeypatch.setattr(estimate, "in_a_process", lambda flags: times.append(flags) or next(hours))
+    monkeypatch.setattr(estimate, "provenance", lambda packages: {"commit": "abc"})
+    monkeypatch.setenv("MAML_CACHE", str(tmp_path / "cache"))
+    return times
+
+
+def test_what_was_measured_once_is_kept(measured):
+    assert [estimate.once(["--a"]), estimate.once(["--b"]), estimate.once(["--a"])] == [1.0, 2.0, 1.0]
+    assert measured == [["--a"], ["--b"]]
+
+
+@pytest.mark.parametrize("commit", ["def", "abc+changes"])
+def test_other_code_is_measured_anew(measured, monkeypatch, commit):
+    assert estimate.once(["--a"]) == 1.0
+    monkeypatch.setattr(estimate, "provenance", lambda packages: {"commit": commit})
+    assert estimate.once(["--a"]) == 2.0
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"of": "no use"}'])
+def test_what_was_kept_and_is_damaged_is_measured_anew(measured, tmp_path, content):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / estimate.KEPT).write_text(content)
+    assert [estimate.once(["--a"]), estimate.once(["--a"])] == [1.0, 1.0]
+
+
+def test_where_nothing_can_be_kept_it_is_measured_each_time(measured, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    assert [estimate.once(["--a"]), estimate.once(["--a"])] == [1.0, 2.0]
 
 
 def test_the_estimate_of_what_has_no_training():
