@@ -1,4 +1,5 @@
-"""How fast a method's meta-step is on this machine, and MAML's beside the same step written in two other forms.
+"""How fast a method's meta-step is on this machine: MAML's beside the same step written in two other forms, that of
+another method with inner steps beside MAML's.
 
 Everything is measured in one run, alternating, so that what else the machine does falls on all alike.
 """
@@ -19,6 +20,7 @@ from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses, ImageTasks
 from maml import inner_loop, losses, methods
 from maml.benchmarks import machine
+from maml.chunks import map_chunks
 from maml.meta_training import Trainer
 from maml.method import Problem
 from maml.methods.card import Episodes
@@ -56,6 +58,11 @@ class Case:
         return self.settings.card.build(self.settings.own, self.problem)
 
     @property
+    def is_beside_maml(self) -> bool:
+        """Whether it is a method that learns a task by steps, as MAML does, and trains on tasks alone."""
+        return self.settings.method != "maml" and self.method().step is not None and not self.objective
+
+    @property
     def objective(self):
         """What most of the training minimises, where that isn't the method's own objective; else None."""
         card = self.settings.card
@@ -67,6 +74,20 @@ class Case:
         trainer = Trainer(self.method().init(0), training.meta_lr, training.optimizer)
         jit = engine.jit if jit is None else jit
         return trainer.compile(method, tasks_per_chunk or engine.tasks_per_chunk, jit, objective=self.objective)
+
+    def learning(self, method):
+        """A compiled function: tasks -> outputs for their queries, after as many inner steps as the headline reads."""
+        engine, theta = self.settings.engine, method.init(0)
+        steps = self.settings.card.reading(self.settings.task, self.settings.own).step
+
+        def learn(episode):
+            state = method.start(theta, episode.support_x, episode.support_y)
+            for _ in range(steps):
+                state = method.step(state, episode.support_x, episode.support_y)
+            return method.predict(state, episode.query_x)
+
+        chunk = tf.function(learn, jit_compile=engine.jit)
+        return tf.function(lambda tasks: map_chunks(chunk, tasks, engine.tasks_per_chunk, one_kernel=engine.jit))
 
     def draw(self):
         """A function that draws a meta-batch of so many tasks from random one-bit images, as training draws them."""
@@ -152,7 +173,8 @@ def case_of(datasource, method="maml", **given):
 
 
 def main(datasource, method="maml"):
-    """Prints meta-iterations a second; of MAML in two other forms too, the flatness, and the arithmetic."""
+    """Prints meta-iterations a second. Of MAML in two other forms too, the flatness, and the arithmetic; of another
+    method with inner steps what it takes beside MAML."""
     case = case_of(datasource, method)
     print(headline(case))
     started, draw, num_tasks = time.perf_counter(), case.draw(), case.settings.training.num_tasks
@@ -164,6 +186,8 @@ def main(datasource, method="maml"):
     for name, rate in rates.items():
         print(f"{rate:8.2f} meta-iterations/s  {name}")
     fast, *slow = rates.values()
+    if case.is_beside_maml:
+        _print_beside_maml(case)
     if slow:
         print(f"ratio to the adapter {fast / slow[0]:.2f}, to the authors' form {fast / slow[1]:.2f}")
         _print_arithmetic(case.flops(num_tasks), fast, matmul)
@@ -201,6 +225,24 @@ def _contenders(case, step, draw):
         steps["single-task adapter, tf.map_fn and conv2d"] = case.adapter_step()
         steps["the authors' form: tf.map_fn over whole tasks, conv2d"] = case.whole_task_step()
     return {name: lambda one=one: one(draw(num_tasks)) for name, one in steps.items()}
+
+
+def _print_beside_maml(case):
+    """Tasks a second in training and in learning new ones, and MAML's, alternating."""
+    cases = {case.settings.card.title: case, "MAML": case_of(case.settings.task.datasource)}
+    contenders, tasks = {}, {}
+    for title, one in cases.items():
+        draw, step, learn = one.draw(), one.step(one.method()), one.learning(one.method())
+        num_tasks = one.settings.training.num_tasks
+        for what, function in ((f"{title} in training", step), (f"{title} learning new ones", learn)):
+            contenders[what] = lambda function=function, draw=draw, num_tasks=num_tasks: function(draw(num_tasks))
+            tasks[what] = num_tasks
+    rates, _ = machine.alternate(contenders)
+    rates = {what: rate * tasks[what] for what, rate in rates.items()}
+    for what, rate in rates.items():
+        print(f"{rate:8.1f} tasks/s  {what}")
+    training, learning, mamls_training, mamls_learning = rates.values()
+    print(f"ratio to MAML in training {training / mamls_training:.2f}, in learning {learning / mamls_learning:.2f}")
 
 
 def _print_arithmetic(flops, rate, matmul):

@@ -8,6 +8,7 @@ import pytest
 from data_generators.errors import UserError
 from maml import methods
 from maml.benchmarks import machine, meta_step
+from maml.runs.settings import resolve
 
 CARDS = {name: methods.get(name) for name in methods.names()}
 LEARN_IMAGES = [name for name, card in CARDS.items() if "classification" in card.learns and card.is_trained]
@@ -31,6 +32,33 @@ def test_one_update_of_every_method(name, little_data):
     case = meta_step.case_of("omniglot", name, num_filters=2)
     metrics = case.step(case.method(), jit=False)(case.draw()(2))
     assert bool(metrics["finite"])
+
+
+def test_another_method_with_steps_stands_beside_maml(little_data, monkeypatch, capsys):
+    monkeypatch.setattr(machine, "alternate", lambda contenders: ({w: len(f()) for w, f in contenders.items()}, 0.0))
+    small = {"num_filters": 2, "meta_batch_size": 2, "jit": False}
+    monkeypatch.setattr(meta_step, "resolve", lambda *of, **given: resolve(*of, **{**given, **small}))
+    case = meta_step.case_of("omniglot", "anil")
+    monkeypatch.setattr(case.__class__, "step", lambda *_: lambda tasks: range(4))
+    monkeypatch.setattr(case.__class__, "learning", lambda *_: lambda tasks: range(2))
+    meta_step._print_beside_maml(case)
+    assert "     8.0 tasks/s  ANIL in training" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["anil", "maml"])
+def test_new_tasks_are_learnt_as_at_test(name, little_data):
+    case = meta_step.case_of("omniglot", name, num_filters=2, jit=False)
+    method, tasks = case.method(), case.draw()(3)
+    state = method.start(method.init(0), tasks.support_x, tasks.support_y)
+    for _ in range(case.settings.card.reading(case.settings.task, case.settings.own).step):
+        state = method.step(state, tasks.support_x, tasks.support_y)
+    found = np.concatenate(case.learning(method)(tasks))
+    np.testing.assert_allclose(found, method.predict(state, tasks.query_x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name, stands", [("maml", False), ("anil", True), ("matching", False), ("fine_tuning", False)])
+def test_which_methods_stand_beside_maml(name, stands, little_data):
+    assert meta_step.case_of("omniglot", name).is_beside_maml == stands
 
 
 def test_what_has_nothing_to_train_is_refused():
