@@ -102,10 +102,17 @@ def section(runs, base):
 
 
 def pictures(runs, base):
-    """Text: the figures of all runs, those by the paper's settings first."""
+    """Text: the figures of an experiment's first seed, and the film of the first that has one; the paper's first."""
     ordered = [run for name in DATASOURCES for run in _papers(runs, name)]
     ordered += [run for run in runs if not is_papers(run.variant)]
-    return "".join(figures([run], base, _drawn(run), _caption) for run in _first_seeds(ordered))
+    text = ""
+    for run in _first_seeds(ordered):
+        seeds = [other for other in ordered if other.experiment == run.experiment]
+        filmed = next((other for other in seeds if _strip(other).exists()), run)
+        text += figures([run], base, [published.figure_name(run.datasource), "trajectories.png"], _caption)
+        text += figures([filmed], base, [_strip(filmed).name], _caption)
+        text += figures([run], base, ["learning_curve.png"], _caption)
+    return text
 
 
 def settings():
@@ -229,10 +236,10 @@ def _padded(cells, columns):
 # Figures
 
 
-def _drawn(run):
-    """Names of the figures that a run's folder may hold; the film is that of the policy that is quoted."""
+def _strip(run):
+    """Where the film of the policy that is quoted would be."""
     strip, _ = film.paths(run.folder, run.quoted.iteration)
-    return (published.figure_name(run.datasource), "trajectories.png", strip.name, "learning_curve.png")
+    return strip
 
 
 def _caption(run, kind):

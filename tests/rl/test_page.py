@@ -146,6 +146,17 @@ def test_figures_and_the_film_of_the_policy_that_is_quoted(tmp_path):
     assert f"{place}filmstrip_iteration_90.png)" in text and "iteration_80" not in text
 
 
+def test_a_film_of_a_later_seed_stands_among_the_figures_of_the_first(tmp_path):
+    (write_run(tmp_path, trained=100, iteration=90) / "learning_curve.png").write_bytes(b"")
+    for seed in (2, 3):
+        folder = write_run(tmp_path, seed=seed, trained=100, iteration=80)
+        for name in ("filmstrip_iteration_80.png", "learning_curve.png"):
+            (folder / name).write_bytes(b"")
+    text = rebuild(tmp_path).split("## Figures")[1]
+    assert text.count("](cheetah_vel/seed_2/filmstrip_iteration_80.png)") == 1
+    assert text.count("filmstrip_iteration") == 1 and "](cheetah_vel/seed_1/learning_curve.png)" in text
+
+
 def test_figures_are_in_the_order_of_the_methods(tmp_path):
     for method in ("oracle", "pretrained"):
         (write_run(tmp_path, method=method) / "learning_curve.png").write_bytes(b"")
