@@ -25,7 +25,7 @@ RETURN = "return of an episode"
 
 
 def draw(folder):
-    """Draws the figures of a run folder, and the one it has in common with the other seeds and methods.
+    """Draws the figures of a run folder: its own, and the one it has in common with the other seeds and methods.
 
     Those are the runs by the paper's settings under the same logdir. A run by other settings shares its figure with the
     seeds of the same settings alone.
@@ -35,6 +35,7 @@ def draw(folder):
         learning_curve(run.folder)
     if (run.folder / "trajectories_test.csv").exists():
         trajectories(run.folder)
+    adaptation_figure({run.method: [run.folder]}, run.folder / "adaptation_curve.png")
     folders = _siblings(run)
     path = adaptation_figure(folders)
     for sibling in itertools.chain(*folders.values()):  # it moves when a method or seed is run that comes before others

@@ -11,7 +11,7 @@ ALGORITHM = ("inner_loop", "method", "networks", "layers", "kernels", "losses", 
 FLAT = tuple(f"maml.{name}" for name in ALGORITHM)
 METHODS = (*FLAT, "maml.methods")
 RUNS = (*METHODS, "maml.runs", "data_generators")
-REPORTS = ("maml.runs.files", "maml.methods", "data_generators", "maml.reports")
+REPORTS = ("maml.runs.files", "maml.runs.progress", "maml.methods", "data_generators", "maml.reports")
 RL = (*FLAT, "maml.methods.card", "maml.runs", "maml.reports", "maml.benchmarks.machine", "data_generators", "rl")
 MAY_IMPORT = {
     "data_generators": ("data_generators",),

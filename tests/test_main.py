@@ -629,7 +629,15 @@ def test_without_arguments_it_says_what_to_begin_with(tmp_path, monkeypatch, cap
 def test_a_run_says_first_what_it_will_do(tmp_path, capsys):
     assert call(f"--datasource=sinusoid --metatrain_iterations=1 --logdir={tmp_path} --eval_tasks=2") == 0
     first = capsys.readouterr().err.splitlines()[0]
-    assert first.startswith(f"Sinusoid, 10-shot: iterations 0 to 1, in {tmp_path / 'sinusoid_10shot' / 'seed_1'}; ")
+    assert first.startswith(
+        f"training MAML on Sinusoid, 10-shot: iterations 0 to 1, in {tmp_path / 'sinusoid_10shot' / 'seed_1'}; "
+    )
+
+
+def test_what_has_nothing_to_train_says_first_what_it_will_do(tmp_path, capsys):
+    assert call(f"--datasource=glyphs --method=pixels --logdir={tmp_path} --eval_tasks=2 --nolog") == 0
+    folder = tmp_path / "glyphs_5way_1shot_pixels" / "seed_1"
+    assert f"testing Glyphs, 5-way 1-shot, pixels: 2 tasks, in {folder}\n" in capsys.readouterr().err
 
 
 def test_help_explains_the_flags():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from maml.reports.summaries import Evaluation, Summary
+from maml.runs.progress import duration
 
 BETWEEN_SEEDS = "standard deviation between seeds"
 
@@ -121,13 +122,6 @@ def with_checkpoint(result: Result) -> str:
     if checkpoint == "latest" and not result.run.iterations.trained:
         return "nothing to train"
     return f"{iterations(result)} ({checkpoint}{f': {iteration:,}' if result.evaluation.is_chosen else ''})"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def about(group: list[Result]) -> dict[str, str]:

@@ -10,13 +10,14 @@ import tqdm
 
 TICK = 1.0  # seconds between two looks at the clock
 IN_A_FILE = 10.0  # seconds between two lines where stderr is no terminal: a log of hours stays small
+MEASURED = 5.0  # seconds after which it can be said how long the whole will take
 
 
 class Bar(tqdm.tqdm):
     """A tqdm bar whose clock goes on, on a terminal, while nothing moves, as where a function is being compiled."""
 
     def __init__(self, *arguments, **settings):
-        self._over, self._ticks = threading.Event(), None
+        self._over, self._ticks, self._said = threading.Event(), None, False
         on_terminal = (settings.get("file") or sys.stderr).isatty()
         super().__init__(*arguments, mininterval=0.1 if on_terminal else IN_A_FILE, **settings)
         if on_terminal and not self.disable:
@@ -39,6 +40,23 @@ class Bar(tqdm.tqdm):
         self.n = self.initial = self.last_print_n = n
         self.start_t = self.last_print_t = self._time()
         self.refresh()
+
+    def say_how_long(self):
+        """Writes a line, once, when it is known: 'about 1 h 40 min to go'."""
+        measured = self._time() - self.start_t
+        if self._said or measured < MEASURED or self.n == self.initial:
+            return
+        self._said = True
+        left = (self.total - self.n) * measured / (self.n - self.initial)
+        self.write(f"about {duration(left)} to go", file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """'90 s', '5 min', '1 h 40 min'."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 @contextlib.contextmanager

@@ -118,6 +118,7 @@ class Run:
                     bar.set_postfix_str(learner.describe(progress.row), refresh=False)
                     self._record(progress.row)
                 bar.measure_from(self.iteration) if before == begun else bar.update(self.iteration - before)
+                bar.say_how_long()
                 if self.iteration == total:
                     replicas.settle_stop()
                 stopping = replicas.stopping
@@ -129,9 +130,10 @@ class Run:
         return True
 
     def _announcement(self):
-        """'Omniglot, 5-way 1-shot: iterations 0 to 60,000, in logs/…'; then the first step is compiled."""
+        """'training MAML on Omniglot, 5-way 1-shot: iterations 0 to 60,000, in logs/…'; then a step is compiled."""
         done, total = self.iteration, self.settings.total_iterations
-        return f"{self.settings.title}: iterations {done:,} to {total:,}, in {self.folder}; compiling …"
+        what = described(self.settings.title, self.learner.about()["method_title"])
+        return f"training {what}: iterations {done:,} to {total:,}, in {self.folder}; compiling …"
 
     def _check(self, resume):
         """UserError where the training can't go on from the newest checkpoint. Writes nothing."""
@@ -312,6 +314,11 @@ class Run:
         self.state.seconds.assign(about.get("seconds", 0.0))
         self._trained = about.get("trained")
         return about.get("label", "weights")
+
+
+def described(title: str, method: str) -> str:
+    """'MAML on Omniglot, 5-way 1-shot': a run in words, whose title may have its method already."""
+    return title if method in title else f"{method} on {title}"
 
 
 def check_trainable(folder: Path) -> None:

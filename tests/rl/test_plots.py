@@ -136,7 +136,8 @@ def test_draw_makes_what_there_are_tables_for(tmp_path):
     write_metrics(folder, [-40.0, -30.0], [-30.0, -20.0])
     write_trajectories(folder)
     plots.draw(folder)
-    assert {path.name for path in folder.glob("*.png")} == {"figure_4.png", "learning_curve.png", "trajectories.png"}
+    own = {"adaptation_curve.png", "learning_curve.png", "trajectories.png"}
+    assert {path.name for path in folder.glob("*.png")} == {"figure_4.png", *own}
 
 
 def test_draw_unites_methods_and_seeds(tmp_path, drawn):

@@ -57,6 +57,25 @@ def test_the_first_call_is_not_part_of_the_rate(terminal):
         assert bar.n == 4 and bar.format_dict["rate"] == pytest.approx(1.0)
 
 
+def test_how_long_it_takes_is_said_once_when_it_is_known(terminal, capsys):
+    with progress.Bar(total=3605, file=terminal) as bar:
+        bar.measure_from(1)
+        bar.say_how_long()
+        bar.start_t -= 10.0
+        bar.update(4)
+        bar.say_how_long()
+        bar.update(1)
+        bar.say_how_long()
+    assert capsys.readouterr().err.strip() == "about 2 h 30 min to go"
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(3.2, "3 s"), (119, "119 s"), (121, "2 min"), (3599, "1 h 00 min"), (6000, "1 h 40 min")]
+)
+def test_durations(seconds, text):
+    assert progress.duration(seconds) == text
+
+
 def test_an_answer_comes_before_the_handler_can_run(monkeypatch):
     """The main thread is in a function of C, as it is while XLA compiles, which no handler of Python interrupts."""
     monkeypatch.setattr(sys, "stderr", screen := io.StringIO())

@@ -561,6 +561,9 @@ class Steps:
     def begin(self, folder):
         self.began_at = int(self.state.iteration)
 
+    def about(self):
+        return {"method_title": "counting"}
+
     def describe(self, row):
         return "on and on"
 
