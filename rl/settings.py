@@ -191,6 +191,11 @@ class Settings(Record):
         tags = [tag.replace("_", " ") for tag in self._tags("words")]
         return f"{TITLES[self.datasource]}: {', '.join([METHODS[self.method], *tags])}"
 
+    @property
+    def full_title(self):
+        """The title, which has the method."""
+        return self.title
+
     # Beside others
 
     @property

@@ -630,7 +630,7 @@ def test_a_run_says_first_what_it_will_do(tmp_path, capsys):
     assert call(f"--datasource=sinusoid --metatrain_iterations=1 --logdir={tmp_path} --eval_tasks=2") == 0
     first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith(
-        f"training MAML on Sinusoid, 10-shot: iterations 0 to 1, in {tmp_path / 'sinusoid_10shot' / 'seed_1'}; "
+        f"training Sinusoid, 10-shot, MAML: iterations 0 to 1, in {tmp_path / 'sinusoid_10shot' / 'seed_1'}; "
     )
 
 

@@ -26,7 +26,7 @@ from maml.cli.reproduce import RESULTS, reproduce
 from maml.reports import page, plots, summaries
 from maml.runs import authors, testing, workers
 from maml.runs.progress import Bar
-from maml.runs.run import described, make_run
+from maml.runs.run import make_run
 from maml.trained.classifier import classify_folder
 from maml.trained.loading import load_authors, load_run
 from rl import page as reinforcement_page
@@ -82,8 +82,7 @@ def _train_and_test(asked, planned, replicas):
         return 128 + run.stopped_by
     label = authors.import_into(run, imported) if imported and replicas.is_chief else imported
     if asked["train"] and not settings.total_iterations and replicas.is_chief:
-        what = described(settings.title, run.learner.about()["method_title"])
-        print(f"testing {what}: {protocol.tasks} tasks, in {folder}", file=sys.stderr, flush=True)
+        print(f"testing {settings.full_title}: {protocol.tasks} tasks, in {folder}", file=sys.stderr, flush=True)
     summary = testing.test(run, protocol, command_line(asked), label)
     if not replicas.is_chief:
         return 0

@@ -41,6 +41,11 @@ class Best(NamedTuple):
     count: int = 1
 
 
+def is_ensemble(checkpoint) -> bool:
+    """Whether it is several, whose outputs are averaged."""
+    return isinstance(checkpoint, Best) and checkpoint.count > 1
+
+
 class Latest(NamedTuple):
     """The checkpoint to restore: the newest."""
 

@@ -72,8 +72,8 @@ class Tested(NamedTuple):
 class Learner(Protocol):
     """What is trained and tested: state, and what moves it.
 
-    settings: as config.json records them. They have name, title, seed, total_iterations, to_dict, check_same,
-        differences and compared (see `maml.runs.settings.Settings`).
+    settings: as config.json records them. They have name, title, full_title, seed, total_iterations, to_dict,
+        check_same, differences and compared (see `maml.runs.settings.Settings`).
     state: a `Trainer`.
     columns: of metrics.csv, "iteration" first; what a row has besides gets columns behind them.
     old_columns: {name in folders of older versions: name now}.

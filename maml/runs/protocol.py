@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from data_generators.errors import UserError
-from maml.runs.checkpoints import Best, Latest
+from maml.runs.checkpoints import Best, Latest, is_ensemble
 from maml.runs.kind import checkpoint_of
 
 SINUSOID_SHOTS = (5, 10, 20)  # [P] 5.1, figure 3
@@ -50,7 +50,7 @@ class Protocol:
             suffix = f"_iteration_{self.checkpoint}"
         else:
             suffix = "_latest" if isinstance(self.checkpoint, Latest) else ""
-            suffix += f"_best_{self.checkpoint.count}" if self.checkpoint not in (Best(), Latest()) else ""
+            suffix += f"_best_{self.checkpoint.count}" if is_ensemble(self.checkpoint) else ""
         suffix += "" if self.transductive else "_one_at_a_time"
         return suffix + ("" if self.inner_lr is None else f"_lr_{self.inner_lr:g}")
 

@@ -130,10 +130,9 @@ class Run:
         return True
 
     def _announcement(self):
-        """'training MAML on Omniglot, 5-way 1-shot: iterations 0 to 60,000, in logs/…'; then a step is compiled."""
+        """'training Omniglot, 5-way 1-shot, MAML: iterations 0 to 60,000, in logs/…'; then a step is compiled."""
         done, total = self.iteration, self.settings.total_iterations
-        what = described(self.settings.title, self.learner.about()["method_title"])
-        return f"training {what}: iterations {done:,} to {total:,}, in {self.folder}; compiling …"
+        return f"training {self.settings.full_title}: iterations {done:,} to {total:,}, in {self.folder}; compiling …"
 
     def _check(self, resume):
         """UserError where the training can't go on from the newest checkpoint. Writes nothing."""
@@ -314,11 +313,6 @@ class Run:
         self.state.seconds.assign(about.get("seconds", 0.0))
         self._trained = about.get("trained")
         return about.get("label", "weights")
-
-
-def described(title: str, method: str) -> str:
-    """'MAML on Omniglot, 5-way 1-shot': a run in words, whose title may have its method already."""
-    return title if method in title else f"{method} on {title}"
 
 
 def check_trainable(folder: Path) -> None:

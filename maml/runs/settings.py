@@ -201,12 +201,19 @@ class Settings:
     @property
     def title(self) -> str:
         """'Omniglot, 5-way 1-shot, no conv'."""
+        return self._title([] if self.method == "maml" else [self.card.title])
+
+    @property
+    def full_title(self) -> str:
+        """The title with the method, whichever it is: 'Omniglot, 5-way 1-shot, MAML, no conv'."""
+        return self._title([self.card.title])
+
+    def _title(self, method):
         task = self.task
         size = [f"{task.num_classes}-way"] if task.classification else []
         size += [f"{task.num_shots}-shot"]
         parts = [sources.title(task.dataset or task.datasource), " ".join(size)]
-        parts += [self.card.title] if self.method != "maml" else []
-        return ", ".join([*parts, *(tag.replace("_", " ") for tag in self._tags("words"))])
+        return ", ".join([*parts, *method, *(tag.replace("_", " ") for tag in self._tags("words"))])
 
     # Beside others
 

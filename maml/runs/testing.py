@@ -10,7 +10,7 @@ from data_generators import locks
 from data_generators.errors import UserError
 from maml.methods.card import TOGETHER, Published
 from maml.runs import files
-from maml.runs.checkpoints import Best
+from maml.runs.checkpoints import is_ensemble
 from maml.runs.provenance import provenance
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
@@ -33,7 +33,7 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
     label = imported or (run.restore(protocol.checkpoint) if run.replicas.is_chief else "the chief's")
     run.take_chiefs()
     weights, members = {"checkpoint": label, "iteration": run.iteration}, {}
-    if isinstance(protocol.checkpoint, Best) and protocol.checkpoint.count > 1:
+    if is_ensemble(protocol.checkpoint):
         members = run.members(protocol.checkpoint.count)
         weights |= {"checkpoint": f"best {len(members)}", "members": list(members)}
     tested = list(run.learner.evaluate(protocol, run.folder, tuple(members.values())))

@@ -16,7 +16,7 @@ from maml.replicas import Alone, here
 
 LOGICAL = Path(__file__).with_name("logical.py")
 TRAINED = [name for name in methods.names() if methods.get(name).is_trained]
-CASES = [f"{name}-{methods.get(name).learns[-1]}" for name in TRAINED]  # classification, where it learns that
+CASES = [f"{name}-{kind}" for name in TRAINED for kind in methods.get(name).learns]
 # TAML's tasks have a loss together; what prototypical networks carry is no gradient.
 QUICK = ["again", "taml-classification", "prototypical-classification"]
 

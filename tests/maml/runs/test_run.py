@@ -550,7 +550,9 @@ class Steps:
     columns, old_columns, packages = ("iteration", "twice"), {}, ()
 
     def __init__(self, total, every=10, saves_untrained=False, scores=None, notes=None, more=None):
-        self.settings = SimpleNamespace(name="steps", title="Steps", total_iterations=total, to_dict=dict)
+        self.settings = SimpleNamespace(
+            name="steps", title="Steps", full_title="Steps", total_iterations=total, to_dict=dict
+        )
         self.state = Trainer({"w": tf.constant(0.0)})
         self.checkpoint_every, self.saves_untrained = every, saves_untrained
         self.scores, self.notes, self.more = scores or {}, notes or {}, more or {}
@@ -560,9 +562,6 @@ class Steps:
 
     def begin(self, folder):
         self.began_at = int(self.state.iteration)
-
-    def about(self):
-        return {"method_title": "counting"}
 
     def describe(self, row):
         return "on and on"
