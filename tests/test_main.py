@@ -142,18 +142,19 @@ def test_the_shots_that_are_tested(command, shots):
 
 
 TWICE = (
-    "--datasource=omniglot --update_batch_size=10 --train_update_batch_size=5 --update_lr=0.01 --train_update_lr=0.3"
+    "--datasource=omniglot --update_batch_size=10 --train_update_batch_size=5 --update_lr=0.01 --train_update_lr=0.3 "
+    "--num_classes=20 --train_num_classes=6"
 )
 
 
 def test_in_training_the_flags_for_training_count():
     settings = plan(TWICE).settings
-    assert (settings.task.num_shots, settings.own.inner_lr) == (5, 0.3)
+    assert (settings.task.num_classes, settings.task.num_shots, settings.own.inner_lr) == (6, 5, 0.3)
 
 
 def test_at_test_the_others_do():
     protocol = plan(TWICE).protocol
-    assert (protocol.shots, protocol.inner_lr) == ((10,), 0.01)
+    assert (protocol.ways, protocol.shots, protocol.inner_lr) == (20, (10,), 0.01)
 
 
 @pytest.mark.parametrize("flag, checkpoint", [("", Best()), ("--test_iter=-1", Latest()), ("--test_iter=500", 500)])
@@ -436,6 +437,9 @@ def test_an_authors_checkpoint_is_tested_with_the_settings_of_the_flags(photos, 
         ("--eval_queries=0", "eval_queries is 0, expected at least 1"),
         ("--train_update_batch_size=0", "update_batch_size is 0, expected at least 1"),
         ("--train_update_batch_size=5 --update_batch_size=-3", "update_batch_size is -3, expected at least 1"),
+        ("--datasource=omniglot --train_num_classes=0", "num_classes is 0, expected at least 2"),
+        ("--datasource=omniglot --train_num_classes=5 --num_classes=1", "num_classes is 1, expected at least 2"),
+        ("--train_num_classes=5", "num_classes"),
         ("--train_update_lr=-2", "update_lr is -2.0, expected a positive number"),
         ("--train_update_lr=0.1 --update_lr=0", "update_lr is 0.0, expected a positive number"),
         ("--test_iter=-2", "test_iter is -2, expected an iteration, or -1"),

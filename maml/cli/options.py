@@ -59,6 +59,11 @@ class Test(Record):
         None, "test on the test split, False: validation split [True after training, False with --train=False]"
     )
     train_update_batch_size: int = setting(-1, "K in training, where --update_batch_size is another one for the test")
+    train_num_classes: int = setting(
+        -1,
+        "N in training, where --num_classes is another one for the test: of methods that have no output a class, such "
+        "as those that compare features",
+    )
     train_update_lr: float = setting(-1.0, "α in training, where --update_lr is another one for the test")
     eval_tasks: int | None = setting(None, "tasks to test on [600; reinforcement learning: 40]")
     eval_queries: int | None = setting(None, "query examples a class at test [K, as in the paper]")

@@ -78,11 +78,11 @@ def with_twins(fields):
 def test_options(asked, kind):
     """{option: value} of those of a test that this kind of learning understands.
 
-    test_update_lr, test_update_batch_size: α and K at test, where --train_… has those of the training, or where there
-    is no training that they could be meant for.
+    test_update_lr, test_update_batch_size, test_num_classes: α, K and N at test, where --train_… has those of the
+    training; K also where there is no training that it could be meant for.
     """
     found = {name: asked[name] for name in kind.test_flags if name in known()}
-    for name in ("update_lr", "update_batch_size"):
+    for name in TWINS:
         for_test = asked.is_twice(name) or (name == "update_batch_size" and not asked["train"])
         found[f"test_{name}"] = asked[name] if for_test else None
     return found

@@ -254,6 +254,7 @@ class Card(NamedTuple):
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
     curve_title: what these are of.
     measures: whether what the objective returns of tasks like those of training is measured on test classes too.
+    same_for_every_n: whether its training is the same whatever N of the test, so that one is behind the results of all.
     normalisation: the column that its own paper belongs to, TOGETHER or ALONE.
     is_baseline: the authors' --baseline may name it; all of its training is without adaptation.
     differs: sentences on what differs here from its paper.
@@ -278,6 +279,7 @@ class Card(NamedTuple):
     curve: str = "query"
     curve_title: str = "query points, after adaptation"
     measures: bool = False
+    same_for_every_n: bool = False
     normalisation: str = TOGETHER
     is_baseline: bool = False
     differs: str = ""

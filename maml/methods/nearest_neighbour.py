@@ -78,6 +78,7 @@ CARD = Card(
     unused=_classifier.UNUSED,
     curve="support",
     curve_title="batches of all training classes",
+    same_for_every_n=True,
     normalisation=ALONE,
     differs=(
         "Every turn of a character is a class of the training, as in [V], whose classifier for Omniglot is of whole "

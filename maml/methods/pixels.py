@@ -71,6 +71,7 @@ CARD = Card(
     learns=("classification",),
     reading=reading,
     unused=("pretrain_iterations", "metatrain_iterations", *_OUTER_LOOP, *_NETWORK),
+    same_for_every_n=True,
     normalisation=ALONE,
     differs=(
         "The paper's images are resized otherwise; its test characters are of whole alphabets, and every turn of one "

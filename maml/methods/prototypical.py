@@ -117,6 +117,7 @@ CARD = Card(
     episodes=episodes,
     unused=("num_queries",),
     curve_title="query points of training's own episodes",
+    same_for_every_n=True,
     normalisation=ALONE,
     differs=(
         "The characters and tasks are MAML's: 1,100 characters of all alphabets to train on, one turn a class in each "

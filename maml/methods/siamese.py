@@ -171,6 +171,7 @@ CARD = Card(
     episodes=episodes,
     unused=("num_queries",),
     curve_title="query points of training's own episodes",
+    same_for_every_n=True,
     normalisation=ALONE,
     differs=(
         "[K] tests on other tasks, 20 characters of one alphabet, with 92.0 %. What stands in MAML's table, 97.3, "

@@ -46,19 +46,27 @@ def trained_shots(cell: Published) -> int:
     return cell.trained_shots or cell.num_shots
 
 
+def training_task(name: str, cell: Published) -> tuple[int | None, int]:
+    """(N, K) to train with for a cell: the usual ones where it doesn't depend on them, else those of its training."""
+    any_n = methods.get(name).same_for_every_n and cell.num_classes is not None
+    num_shots = Task.num_shots if cell.trained_shots == 0 else trained_shots(cell)
+    return Task.num_classes if any_n else cell.num_classes, num_shots
+
+
 def trained_as(name: str, cell: Published, runs: Iterable[Summary]) -> list[Summary]:
     """The runs of a method by a cell's settings on its task, whatever the length and the test."""
     variants = [cell.variant, *({**cell.variant, **other} for other in cell.also)]
-    task = (name, cell.dataset, cell.num_classes)
-    found = [run for run in runs if (run.method, run.dataset, run.num_classes) == task and run.variant in variants]
+    found = [run for run in runs if (run.method, run.dataset) == (name, cell.dataset) and run.variant in variants]
+    if not methods.get(name).same_for_every_n:
+        found = [run for run in found if run.num_classes == cell.num_classes]
     if cell.trained_shots != 0:  # 0: the training doesn't depend on it
         found = [run for run in found if run.num_shots == trained_shots(cell)]
     return found
 
 
 def standing_beside(name: str, cell: Published, runs: Iterable[Summary]) -> list[Result]:
-    """The runs of a method by a cell's settings on its task, each with its test of the cell's K and steps."""
-    tests = [Result(run, run.tested_with(cell.num_shots)) for run in trained_as(name, cell, runs)]
+    """The runs of a method by a cell's settings on its task, each with its test of the cell's N, K and steps."""
+    tests = [Result(run, run.tested_with(cell.num_shots, cell.num_classes)) for run in trained_as(name, cell, runs)]
     return [result for result in tests if result.evaluation is not None and _is_read_as(result.evaluation, cell)]
 
 
@@ -85,7 +93,7 @@ def _twin(run, evaluation):
 
 def how_tested(evaluation: Evaluation) -> tuple:
     """What two tests of a run have in common that differ only in whether a query sees the others of its task."""
-    names = ("split", "shots", "queries", "inner_lr", "checkpoint", "iteration", "tasks")
+    names = ("split", "ways", "shots", "queries", "inner_lr", "checkpoint", "iteration", "tasks")
     return tuple(getattr(evaluation, name) for name in names)
 
 
@@ -115,18 +123,31 @@ def variant(name: str, cell: Published) -> list[str]:
     return as_flags(name, cell.variant)
 
 
-def command(name: str, cell: Published) -> str:
-    """The command that runs the training behind a cell."""
-    return " ".join(["python main.py", *flags(name, cell)])
+def command(name: str, cell: Published, trained_with: tuple | None = None) -> str:
+    """The command that runs the training behind a cell; trained_with: as in `flags`."""
+    return " ".join(["python main.py", *flags(name, cell, trained_with)])
 
 
-def flags(name: str, cell: Published) -> list[str]:
-    """The flags of `command`."""
+def flags(name: str, cell: Published, trained_with: tuple | None = None) -> list[str]:
+    """The flags of `command`.
+
+    trained_with: (N, K) of the training; None: those of `training_task`.
+    """
+    num_classes, num_shots = trained_with or training_task(name, cell)
     given = {"datasource": cell.dataset} | ({} if name == "maml" else {"method": name})
-    given |= {} if cell.num_classes in (None, Task.num_classes) else {"num_classes": cell.num_classes}
+    given |= {} if num_classes in (None, Task.num_classes) else {"num_classes": num_classes}
     usual = 10 if cell.num_classes is None else Task.num_shots  # as runs.settings.resolve
-    given |= {} if trained_shots(cell) == usual else {"num_shots": trained_shots(cell)}
+    given |= {} if num_shots == usual else {"num_shots": num_shots}
     return [*as_flags(name, given), *variant(name, cell)]
+
+
+def flags_of_test(cell: Published, trained_with: tuple) -> list[str]:
+    """The further flags of a test on a cell's N and K, where those of the training, (N, K), are others."""
+    names, words = keys(Task), []
+    for field, trained in zip(("num_classes", "num_shots"), trained_with, strict=True):
+        if trained != getattr(cell, field):
+            words += [f"--train_{names[field]}={trained}", f"--{names[field]}={getattr(cell, field)}"]
+    return words
 
 
 def as_flags(name: str, given: dict) -> list[str]:

@@ -13,6 +13,7 @@ from maml.reports.cells import (
     cells,
     command,
     datasets,
+    flags_of_test,
     how_tested,
     is_papers,
     method_title,
@@ -21,6 +22,7 @@ from maml.reports.cells import (
     title,
     trained_as,
     trained_shots,
+    training_task,
     variant,
 )
 from maml.reports.summaries import Summary
@@ -120,12 +122,22 @@ def _images(of_dataset, runs):
         if not found and cell.variant and not is_papers(name):
             unused.append((name, cell))
             continue
-        first = [method_title(name, cell), f"{size(cell)}<br>`{command(name, cell)}`"]
-        rows += [[*first, *_both_published(name, published, group)] for group in found or [[]]]
+        for group in found or [[]]:
+            first = [method_title(name, cell), f"{size(cell)}<br>{_commands(name, cell, group)}"]
+            rows.append([*first, *_both_published(name, published, group)])
     head = ["method", "experiment"]
     for way, measured in zip((TOGETHER, ALONE), _MEASURED, strict=True):
         head += [f"{way}, published", measured]
     return f"\n{table([*head, 'published ± are', *_HOW], rows)}{_unused(unused)}"
+
+
+def _commands(name, cell, group):
+    """How the runs of a group were trained, or are to be where there are none; and tested, where by other N or K."""
+    run = group[0].run if group else None
+    trained_with = (run.num_classes, run.num_shots) if run else training_task(name, cell)
+    text = f"`{command(name, cell, trained_with)}`"
+    tested = " ".join(flags_of_test(cell, trained_with))
+    return text + (f"<br>tested by `--train=False --test_set {tested}`" if tested else "")
 
 
 def _experiments(of_dataset):
@@ -360,14 +372,15 @@ def _unpublished(heading, explanation, runs):
     for group in groups(quoted(runs)):
         run, test = group[0]
         ways, made = _result(group)
-        rows.append([f"{run.title}, {test.split}<br>`{run.command}`", *ways, *made])
+        other = "" if test.ways == run.num_classes else f" of {test.ways}-way tasks"
+        rows.append([f"{run.title}, {test.split}{other}<br>`{run.command}`", *ways, *made])
     return f"\n## {heading}\n\n{explanation}\n{table(['experiment, split', *_MEASURED, *_HOW], rows)}"
 
 
 def tested_otherwise(runs: Iterable[Summary]) -> str:
-    """What the same classifiers give when tested otherwise: other queries, shots, splits, checkpoints, step sizes."""
+    """What the same classifiers give when tested otherwise: other tasks, queries, splits, checkpoints, step sizes."""
     rows = [row for run in runs if run.unit == "accuracy" for row in _other_tests(run)]
-    head = ["run", "split", "K", "queries", "α", "checkpoint", "tasks", "step", *_MEASURED]
+    head = ["run", "split", "N", "K", "queries", "α", "checkpoint", "tasks", "step", *_MEASURED]
     return f"\n## The same networks, tested otherwise\n\n{table(head, rows)}" if rows else ""
 
 
@@ -379,7 +392,7 @@ def _other_tests(run):
             continue
         shown.add(how_tested(entry))
         rate, checkpoint = _number(entry.inner_lr), f"{entry.checkpoint}: {entry.iteration:,}"
-        tested = [entry.split, str(entry.shots), _number(entry.queries), rate, checkpoint]
+        tested = [entry.split, str(entry.ways), str(entry.shots), _number(entry.queries), rate, checkpoint]
         ways = [mean(results) for results in both_ways([Result(run, entry)])]
         yield [f"{run.title}, seed {run.seed}", *tested, f"{entry.tasks:,}", str(entry.step), *ways]
 
@@ -407,6 +420,7 @@ _ENGINE = ("tasks_per_chunk", "iterations_per_call", "jit")  # settings of a pre
 
 
 def _values(name, cell):
-    task = Task(cell.dataset, num_classes=cell.num_classes or Task.num_classes, num_shots=trained_shots(cell))
+    num_classes, num_shots = training_task(name, cell)
+    task = Task(cell.dataset, num_classes=num_classes or Task.num_classes, num_shots=num_shots)
     values = {**methods.get(name).preset(task), **cell.variant}
     return ", ".join(f"{field} {value}" for field, value in values.items() if field not in _ENGINE)

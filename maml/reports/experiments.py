@@ -5,7 +5,16 @@ from typing import NamedTuple
 
 from maml import methods
 from maml.methods.card import ALONE
-from maml.reports.cells import by_dataset, flags, is_papers, standing_beside, title, trained_as, trained_shots
+from maml.reports.cells import (
+    by_dataset,
+    flags,
+    flags_of_test,
+    is_papers,
+    standing_beside,
+    title,
+    trained_as,
+    training_task,
+)
 from maml.reports.comparison import in_its_column
 from maml.reports.summaries import Summary
 
@@ -80,9 +89,7 @@ def _test_words(name, cell):
     """Flags of the test that stands beside a cell, where it isn't the usual one. A wave is tested with every K."""
     if cell.num_classes is None:
         return ()
-    words, trained = [], trained_shots(cell)
-    if trained != cell.num_shots:
-        words += [f"--train_update_batch_size={trained}", f"--update_batch_size={cell.num_shots}"]
+    words = flags_of_test(cell, training_task(name, cell))
     if methods.get(name).column(cell) == ALONE:
         words.append("--transductive=False")
     return tuple(words)

@@ -239,7 +239,7 @@ def adaptation_curve(folder):
             for evaluation in _beside(drawn):
                 _mark_published(axis, evaluation.published, label=f"published, K = {evaluation.shots}")
         if accuracy:
-            _draw_chance(axes[0, 0], run.num_classes)
+            _draw_chance(axes[0, 0], run.quoted.ways)
             _scale_accuracy(axes[0], drawn)
         else:
             _scale_loss(axes[0, 0], "mean squared error")
@@ -250,7 +250,7 @@ def adaptation_curve(folder):
 def _alike(run):
     """The evaluations that differ from the headline's in K, Q and step size at most; one for each K and Q."""
     quoted, found = run.quoted, {}
-    how = ("split", "checkpoint", "iteration", "transductive")
+    how = ("split", "ways", "checkpoint", "iteration", "transductive")
     for entry in sorted(run.evaluations, key=lambda entry: (entry.inner_lr != quoted.inner_lr, entry.file)):
         if all(getattr(entry, name) == getattr(quoted, name) for name in how):
             found.setdefault((entry.shots, entry.queries), entry)

@@ -82,7 +82,8 @@ def entries(dataset: str, runs: Iterable[Summary]) -> dict[str, dict[tuple, Entr
         for group in _experiments(rest):
             run = group[0].run
             of_method = found.setdefault(_row(name, run.variant, labels), {})
-            of_method.setdefault((run.num_classes, group[0].evaluation.shots), Entry({}, _ways(group)))
+            test = group[0].evaluation
+            of_method.setdefault((test.ways, test.shots), Entry({}, _ways(group)))
     return found
 
 

@@ -41,7 +41,8 @@ class Evaluation:
     step: the inner step whose result is read. values, errors: after 0, 1, … inner steps, NaN where they diverged, which
     is null in the file. error_is: what the ± is.
     published: the Reference beside it, or None.
-    Supervised alone: shots K and queries Q of a class, inner_lr, measures, {name: (mean, its ±)}, of what a method's
+    Supervised alone: ways N, in the file only where it is not that of the training, None of a regression; shots K and
+    queries Q of a class, inner_lr, measures, {name: (mean, its ±)}, of what a method's
     test has beside its curve. Reinforcement learning alone: rollouts K, learning_rates of the steps, diverged
     simulations, interval: half the 95 % interval of what is read, 1.96 errors.
     """
@@ -57,6 +58,7 @@ class Evaluation:
     errors: tuple
     error_is: str
     published: Reference | None
+    ways: int | None = None
     shots: int | None = None
     queries: int | None = None
     inner_lr: float | None = None
@@ -143,15 +145,20 @@ class Summary:
         total = self.iterations.trained
         return total if evaluation.is_chosen else min(evaluation.iteration, total)
 
-    def tested_with(self, shots):
-        """The evaluation with that K on test tasks that is most like the headline, with Q = K if possible; or None."""
+    def tested_with(self, shots, ways=None):
+        """The evaluation with that K on test tasks that is most like the headline, with Q = K if possible; or None.
+
+        ways: N; None: that of the training.
+        """
+        ways = self.num_classes if ways is None else ways
 
         def difference(entry):
             how = ("checkpoint", "iteration", "transductive")
             other = [getattr(entry, name) != getattr(self.quoted, name) for name in how]
             return other, entry.queries != shots, entry.inner_lr != self.quoted.inner_lr, entry.file
 
-        found = [entry for entry in self.evaluations if (entry.split, entry.shots) == ("test", shots)]
+        wanted = "test", ways, shots
+        found = [entry for entry in self.evaluations if (entry.split, entry.ways, entry.shots) == wanted]
         return min(found, key=difference, default=None)
 
     @property
@@ -165,6 +172,8 @@ def load(folder):
     path = Path(folder) / "summary.json"
     fields = _fields(Summary, {**files.read_json(path), "folder": Path(folder)}, path, "")
     evaluations = [_evaluation(entry, path, f"evaluations[{i}]") for i, entry in enumerate(fields["evaluations"])]
+    of_training = fields["num_classes"]
+    evaluations = [dataclasses.replace(entry, ways=entry.ways or of_training) for entry in evaluations]
     fields["evaluations"] = tuple(evaluations)
     fields["iterations"] = Iterations(**_fields(Iterations, fields["iterations"], path, "iterations."))
     for name, known in (("kind", KINDS), ("unit", UNITS), ("headline", [entry.file for entry in evaluations])):

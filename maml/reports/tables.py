@@ -69,8 +69,8 @@ def _all_but_seed(result):
     """What runs must share for their mean to mean something."""
     run, evaluation = result
     task = (run.kind, run.method, run.datasource, run.dataset, run.num_classes, run.num_shots)
-    names = "split", "shots", "queries", "rollouts", "learning_rates", "tasks", "step", "checkpoint", "transductive"
-    protocol = tuple(getattr(evaluation, name) for name in names)
+    names = ("split", "ways", "shots", "queries", "rollouts", "learning_rates", "tasks", "step", "checkpoint")
+    protocol = tuple(getattr(evaluation, name) for name in (*names, "transductive"))
     return task, json.dumps(run.variant, sort_keys=True), result.trained, protocol
 
 

@@ -26,7 +26,7 @@ class Curves:
     """Makes the adaptation curves of a method.
 
     settings: a `settings.Settings`.
-    method, problem: the Method and the Problem it was made for.
+    method, problem: the Method and the Problem it was made for, whose outputs are the classes of the tasks.
     tasks: SinusoidTasks or ImageTasks.
     """
 
@@ -36,6 +36,7 @@ class Curves:
         self.problem = problem
         self.tasks = tasks
         self.reading = settings.card.reading(settings.task, settings.own)
+        self.num_classes = problem.num_outputs if settings.task.classification else None
         self._evaluators = {}
 
     def learn(self, weights, tasks, num_steps=None, inner_lr=None, transductive=True) -> Adaptation:
@@ -53,7 +54,8 @@ class Curves:
     def tasks_of(self, split, num_shots, num_queries, num_tasks):
         """Functions that draw the first tasks of a split, one by one; K and Q of a class."""
         draw = functools.partial(self.tasks.sample, split, EVALUATION_SEED)
-        return (functools.partial(draw, i, 1, num_shots, num_queries) for i in range(num_tasks))
+        ways = self.num_classes
+        return (functools.partial(draw, i, 1, num_shots, num_queries, num_ways=ways) for i in range(num_tasks))
 
     def _tasks_by(self, protocol, num_shots, split):
         """Those of a protocol, with a progress bar."""
@@ -120,9 +122,10 @@ class Curves:
         task, batch_norm = settings.task, settings.network.norm == "batch_norm"
         values = curve(result.loss if result.metric is None else result.metric)
         transductive = protocol.transductive and batch_norm if task.classification else None
-        cells = settings.cells(num_shots, transductive) if protocol.split == "test" else ()
+        cells = settings.cells(num_shots, transductive, protocol.ways) if protocol.split == "test" else ()
         return {
             "split": protocol.split,
+            **({"ways": protocol.ways} if protocol.ways else {}),
             "shots": num_shots,
             "queries": protocol.queries or num_shots,
             "tasks": protocol.tasks,

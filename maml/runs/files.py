@@ -219,19 +219,6 @@ def _parse(path, content):
 # Adaptation tables
 
 
-def adaptation_files(folder: str | Path, split: str = "test") -> list[tuple[int, int, Path]]:
-    """Sorted (K shots, Q queries, path) of a run folder's adaptation tables of a split."""
-    names = re.compile(rf"adaptation_{re.escape(split)}_(\d+)shot_(\d+)query\.csv")
-    found = ((names.fullmatch(path.name), path) for path in Path(folder).glob("adaptation_*.csv"))
-    return sorted((int(match[1]), int(match[2]), path) for match, path in found if match)
-
-
-def adaptation_file(folder: str | Path, shots: int, split: str = "test") -> Path | None:
-    """The adaptation table for K = shots, or None: the one with Q = K, as the paper evaluates, if several."""
-    files = [entry for entry in adaptation_files(folder, split) if entry[0] == shots]
-    return min(files, key=lambda entry: entry[1] != shots)[2] if files else None
-
-
 # Weights
 
 

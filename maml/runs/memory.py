@@ -77,7 +77,8 @@ def of_test(settings, protocol) -> dict[str, float]:
     """Of one task of a test."""
     task = settings.task
     examples = max(shots + (protocol.queries or shots) for shots in protocol.shots)
-    return {"a task of the test": FLOAT * examples * (task.num_classes if task.classification else 1)}
+    num_classes = protocol.ways or task.num_classes
+    return {"a task of the test": FLOAT * examples * (num_classes if task.classification else 1)}
 
 
 def _bytes_of_theta(settings, problem):

@@ -2,6 +2,8 @@
 
 import functools
 
+import tensorflow as tf
+
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
 from maml import losses, networks
@@ -74,6 +76,27 @@ def _norm(network):
     return networks.Norm(
         network.norm, network.norm_scale, network.norm_averages, network.norm_epsilon, network.norm_momentum
     )
+
+
+@functools.cache
+def fixed_num_classes(settings) -> int | None:
+    """N of the training, where θ has an output a class; None where no shape in it depends on N: any number will do."""
+    problem = problem_of(settings)
+    if settings.of_all_classes and problem.num_train_classes is None:  # until the data say
+        problem = problem._replace(num_train_classes=1)
+
+    def theta(num_classes):
+        method = settings.card.build(settings.own, problem._replace(num_outputs=num_classes))
+        return specs_of(functools.partial(method.init, 0))
+
+    trained = settings.task.num_classes
+    return None if theta(trained) == theta(trained + 1) else trained
+
+
+def specs_of(function, *arguments):
+    """The nest that `function` returns, of TensorSpecs; nothing is computed."""
+    outputs = tf.function(function).get_concrete_function(*arguments).structured_outputs
+    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), outputs)
 
 
 def training_episodes(settings, tasks) -> tuple[Episodes, str | None]:

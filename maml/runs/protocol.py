@@ -18,6 +18,7 @@ class Protocol:
     shots: K, one curve each; the first is the headline.
     queries: query examples a class; None: K.
     tasks: how many.
+    ways: N; None: that of the training.
     inner_lr: α; None: as in training, or tuned on validation tasks where the method says so.
     checkpoint: Best(), Latest() or an iteration; Best(count): an ensemble, whose outputs are averaged.
     transductive: a task's queries are normalised together, as in the paper; False: each by itself, with the statistics
@@ -29,17 +30,18 @@ class Protocol:
     split: str
     shots: tuple
     queries: int | None = None
+    ways: int | None = None
     tasks: int = TASKS
     inner_lr: float | None = None
     checkpoint: Best | Latest | int = Best()
     transductive: bool = True
 
     def __post_init__(self):
-        counts = [("update_batch_size", shots) for shots in self.shots]
-        counts += [("eval_tasks", self.tasks), ("eval_queries", 1 if self.queries is None else self.queries)]
-        for name, count in counts:
-            if count < 1:
-                raise UserError(f"{name} is {count}, expected at least 1")
+        counts = [("update_batch_size", shots, 1) for shots in self.shots]
+        counts += [("eval_tasks", self.tasks, 1), ("eval_queries", self.queries, 1), ("num_classes", self.ways, 2)]
+        for name, count, least in counts:
+            if count is not None and count < least:
+                raise UserError(f"{name} is {count}, expected at least {least}")
         if self.inner_lr is not None and not 0 < self.inner_lr < float("inf"):
             raise UserError(f"update_lr is {self.inner_lr}, expected a positive number")
 
@@ -56,12 +58,14 @@ class Protocol:
 
     def table(self, shots) -> str:
         """The file name of the adaptation table for K = shots."""
-        return f"adaptation_{self.split}_{shots}shot_{self.queries or shots}query{self.suffix}.csv"
+        size = f"{shots}shot" if self.ways is None else f"{self.ways}way_{shots}shot"
+        return f"adaptation_{self.split}_{size}_{self.queries or shots}query{self.suffix}.csv"
 
     def is_headline(self, settings) -> bool:
         """Whether this is how the run's one quotable number is measured, whatever the number of tasks."""
         shots = headline_shots(settings.task)[0]
-        return (self.split, self.shots[0], self.suffix) == ("test", shots, "") and self.queries in (None, shots)
+        usual = (self.split, self.ways, self.shots[0], self.suffix) == ("test", None, shots, "")
+        return usual and self.queries in (None, shots)
 
 
 def headline_shots(task) -> tuple[int, ...]:
@@ -86,11 +90,12 @@ def protocol_of(settings, options) -> Protocol:
     if options.get("ensemble") is not None and not task.classification:
         raise UserError(f"ensemble goes with images, got {task.datasource}: only there the best checkpoints are known")
     on_test_set = options.get("train") if options.get("test_set") is None else options["test_set"]
-    shots = options.get("test_update_batch_size")
+    shots, ways = options.get("test_update_batch_size"), options.get("test_num_classes")
     return Protocol(
         split="test" if on_test_set else "val",
         shots=headline_shots(task) if shots is None else (shots,),
         queries=options.get("eval_queries"),
+        ways=None if ways == task.num_classes else ways,
         tasks=TASKS if options.get("eval_tasks") is None else options["eval_tasks"],
         inner_lr=options.get("test_update_lr"),
         checkpoint=checkpoint_of(settings, options),

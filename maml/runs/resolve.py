@@ -10,7 +10,7 @@ from maml.runs.run import check_trainable
 DATA_SETTLES = ("train_classes",)  # settings that nobody asks for: read off the data when the run is made
 OF_THE_MACHINE = ("tasks_per_chunk", "jit")  # settings of speed, which a test takes from the command line
 
-OTHERWISE = "to test with another update_lr or update_batch_size, name the run's too: --train_…"
+OTHERWISE = "to test with another update_lr, update_batch_size or num_classes, name the run's too: --train_…"
 
 
 def settle(kind, settings, given: dict, logdir: str | Path, train: bool, resume: bool) -> tuple:

@@ -217,16 +217,20 @@ class Settings:
 
     # Beside others
 
-    def cells(self, num_shots=None, transductive=None) -> tuple[Published, ...]:
+    def cells(self, num_shots=None, transductive=None, num_classes=None) -> tuple[Published, ...]:
         """The published results that a run of these settings stands beside.
 
         Its task is theirs, and what differs from the method's preset is what differs in theirs.
         num_shots: K of the test; None: that of the training.
         transductive: whether the queries of the test are normalised together, as theirs then were; None: either way.
+        num_classes: N of the test; None: that of the training.
         """
         task, variant = self.task, self.differences()
+        if num_classes not in (None, task.num_classes) and not self.card.same_for_every_n:
+            return ()
         num_shots = task.num_shots if num_shots is None else num_shots
-        where = (task.dataset or task.datasource, task.num_classes if task.classification else None, num_shots)
+        num_classes = task.num_classes if num_classes is None else num_classes
+        where = (task.dataset or task.datasource, num_classes if task.classification else None, num_shots)
         return tuple(
             cell
             for cell in self.card.published

@@ -18,7 +18,7 @@ from maml.methods.pretrained import unadapted_objective
 from maml.runs import memory, seen, workers
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
-from maml.runs.problems import problem_of, training_episodes
+from maml.runs.problems import fixed_num_classes, problem_of, training_episodes
 from maml.runs.progress import Bar
 from maml.runs.protocol import protocol_of
 from maml.runs.settings import Settings, record_types, resolve, task_fractions
@@ -245,9 +245,26 @@ class SupervisedLearner:
     def evaluate(self, protocol, folder, members=()):
         """The `Tested` of each K."""
         seen.check_same(folder, self.tasks, protocol.split)
+        _check_ways(self.settings, protocol)
+        curves = self.curves if protocol.ways is None else self._curves_of(protocol.ways)
         for shots in protocol.shots:
-            self.tasks.check(protocol.split, shots, protocol.queries or shots)
-            yield self.curves.tested(members or self.state.current_weights(), protocol, shots)
+            self.tasks.check(protocol.split, shots, protocol.queries or shots, protocol.ways)
+            yield curves.tested(members or self.state.current_weights(), protocol, shots)
+
+    def _curves_of(self, num_classes):
+        """The Curves of tasks of so many classes."""
+        problem = self.problem._replace(num_outputs=num_classes)
+        return Curves(self.settings, _method(self.settings, problem), problem, self.tasks)
+
+
+def _check_ways(settings, protocol):
+    """UserError where θ has an output for each of the training's N classes, and the test other ones."""
+    fixed = None if protocol.ways is None else fixed_num_classes(settings)
+    if fixed is not None:
+        raise UserError(
+            f"num_classes is {protocol.ways} at test, but {settings.card.title} learns an output a class, for {fixed} "
+            f"classes; expected {fixed}, or a run of its own, trained with num_classes={protocol.ways}"
+        )
 
 
 def _method(settings, problem):
@@ -345,8 +362,9 @@ def _learner(settings, options):
     )
     if task.classification:
         workers.check_same_data(tasks.contents())
+    _check_ways(settings, protocol)
     for shots in protocol.shots:
-        tasks.check(protocol.split, shots, protocol.queries or shots)
+        tasks.check(protocol.split, shots, protocol.queries or shots, protocol.ways)
     return SupervisedLearner(settings, tasks)
 
 
@@ -356,8 +374,8 @@ KIND = Kind(
     datasources=tuple(sources.SOURCES),
     methods=methods.names(),
     test_flags=(
-        "train", "test_iter", "test_update_batch_size", "test_update_lr", "eval_tasks", "eval_queries", "test_set",
-        "transductive", "ensemble", "checkpoint", "data_path", "cache_dir",
+        "train", "test_iter", "test_update_batch_size", "test_update_lr", "test_num_classes", "eval_tasks",
+        "eval_queries", "test_set", "transductive", "ensemble", "checkpoint", "data_path", "cache_dir",
     ),
     record_types=_record_types,
     resolve=_resolve,

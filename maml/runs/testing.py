@@ -152,10 +152,11 @@ def _of_classes_or_waves(summary, entry, settings):
     else:
         value, a_class = f"{value:.3f} ± {error:.3f} mean squared error", ""
     weights = _checkpoint(entry) if settings.total_iterations else "nothing to train"
+    ways = f"{entry['ways']}-way " if entry.get("ways") else ""
     together = {True: "the queries of a task normalised together, ", False: "one query at a time, ", None: ""}
     return (
         f"{summary['title']}: {value} ({entry['error_is'].removesuffix(' over tasks')}) after {_plural(step, 'step')} "
-        f"on {entry['tasks']} {SPLITS[entry['split']]} tasks with {entry['shots']} support and "
+        f"on {entry['tasks']} {ways}{SPLITS[entry['split']]} tasks with {entry['shots']} support and "
         f"{_plural(queries, 'query example')}{a_class}, {together[entry['transductive']]}{weights}"
         f"{_shortfall(summary)}; {_beside(summary, entry, settings)}"
     )
@@ -212,7 +213,11 @@ def _beside(summary, entry, settings):
     if pairs := settings.compared().items():
         words = (f"{flag}={_number(value)} differs from the paper's {_number(paper)}" for flag, (value, paper) in pairs)
         return f"nothing published to compare with: {', '.join(words)}"
-    if entry["split"] == "test" and entry.get("transductive") is not None and (cells := settings.cells(entry["shots"])):
+    if (
+        entry["split"] == "test"
+        and entry.get("transductive") is not None
+        and (cells := settings.cells(entry["shots"], num_classes=entry.get("ways")))
+    ):
         way = settings.card.column(cells[0])
         return f"published with {way}: {cells[0]} ({cells[0].source}); --transductive={way == TOGETHER} tests like that"
     return "nothing published to compare with" if entry["split"] != "test" else "nothing published for this task"

@@ -18,7 +18,7 @@ import tqdm
 from data_generators.errors import UserError
 from maml.method import Method
 from maml.methods.card import ALONE, TOGETHER
-from maml.runs.problems import input_shape_of, problem_of
+from maml.runs.problems import fixed_num_classes, input_shape_of, problem_of, specs_of
 from maml.runs.settings import Settings
 from maml.trained import inputs, storage
 
@@ -36,17 +36,6 @@ def method_for(settings: Settings, num_classes: int) -> Method:
     return settings.card.build(settings.own, problem._replace(num_outputs=num_classes))
 
 
-@functools.cache
-def fixed_num_classes(settings: Settings) -> int | None:
-    """N of the training, where θ has an output a class; None where no shape in it depends on N: any number will do."""
-
-    def theta(num_classes):
-        return _traced(functools.partial(method_for(settings, num_classes).init, 0))
-
-    trained = settings.task.num_classes
-    return None if theta(trained) == theta(trained + 1) else trained
-
-
 def empty_state(settings: Settings, num_images: int, num_classes: int) -> Any:
     """The nest of the state after learning from so many images, of TensorSpecs."""
     method = method_for(settings, num_classes)
@@ -55,13 +44,7 @@ def empty_state(settings: Settings, num_images: int, num_classes: int) -> Any:
         return method.start(method.init(0), support_x, support_y)
 
     x = tf.TensorSpec([1, num_images, *input_shape_of(settings)], tf.float32)
-    return _traced(start, x, tf.TensorSpec([1, num_images, num_classes], tf.float32))
-
-
-def _traced(function, *arguments):
-    """The nest that `function` returns, of TensorSpecs; nothing is computed."""
-    outputs = tf.function(function).get_concrete_function(*arguments).structured_outputs
-    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), outputs)
+    return specs_of(start, x, tf.TensorSpec([1, num_images, num_classes], tf.float32))
 
 
 @dataclass(frozen=True, eq=False)

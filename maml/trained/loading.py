@@ -11,12 +11,12 @@ from data_generators.errors import UserError
 from data_generators.sources import SOURCES
 from maml.runs import authors, files, testing
 from maml.runs.checkpoints import chosen
-from maml.runs.problems import input_shape_of, problem_of
+from maml.runs.problems import fixed_num_classes, input_shape_of, problem_of
 from maml.runs.run import Run
 from maml.runs.settings import Settings, resolve
 from maml.runs.supervised import SupervisedLearner
 from maml.trained import storage
-from maml.trained.classifier import AdaptedClassifier, Classifier, empty_state, fixed_num_classes
+from maml.trained.classifier import AdaptedClassifier, Classifier, empty_state
 
 
 def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> Classifier:

@@ -124,6 +124,16 @@ def test_a_result_with_one_query_at_a_time_needs_a_test_of_its_own():
     assert done.next_command(2, []) == (*one.flags, "--seed=2", "--train=False", "--test_set", "--transductive=False")
 
 
+def test_one_training_is_tested_for_every_n_and_k_that_it_does_not_depend_on():
+    """Of nearest neighbour the classifier knows of neither; prototypical networks are trained with a K."""
+    (one,) = (one for one in experiments.experiments("nearest_neighbour") if one.datasource == "omniglot")
+    assert one.flags == ("--datasource=omniglot", "--method=nearest_neighbour")
+    n, k = ("--train_num_classes=5", "--num_classes=20"), ("--train_update_batch_size=1", "--update_batch_size=5")
+    assert set(one.tests) == {(*words, "--transductive=False") for words in ((), n, k, (*n, *k))}
+    trained = [one for one in experiments.experiments("prototypical") if one.datasource == "omniglot"]
+    assert [one.flags[2:] for one in trained] == [(), ("--update_batch_size=5",)]
+
+
 def test_published_runs_count_as_finished():
     """Those of this repository, by what their summaries say."""
     runs = summaries.load_all("results")

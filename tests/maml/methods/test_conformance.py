@@ -297,6 +297,18 @@ def test_a_published_result_stands_beside_a_run_of_its_settings(name, cell):
     assert cell in settings.cells(cell.num_shots)
 
 
+@pytest.mark.parametrize("source", ["omniglot", "miniimagenet"])
+@pytest.mark.parametrize("name", [name for name in methods.names() if methods.get(name).same_for_every_n])
+def test_a_training_that_is_said_to_be_the_same_for_every_n_is_it(name, source):
+    """In its settings, its tasks and the shapes of θ."""
+    of = [resolve(source, name, num_classes=n) for n in (5, 20)]
+    assert of[0] == dataclasses.replace(of[1], task=of[0].task)
+    card = of[0].card
+    if not card.pretraining and card.is_trained:
+        assert card.episodes(of[0].task, of[0].own) == card.episodes(of[1].task, of[1].own)
+    assert problems.fixed_num_classes(of[0]) is None
+
+
 def small_run(name, kind, folder):
     """A Run of four iterations on tiny data, with two inner steps where their number is a setting."""
     card = methods.get(name)

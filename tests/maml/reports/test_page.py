@@ -155,7 +155,7 @@ def test_one_query_at_a_time_stands_beside_the_papers_way(tmp_path):
     (row,) = omniglot(tmp_path)
     assert row[2:6] == ["98.7 ± 0.4 %", "**91.25 ± 0.41 %**", "", "**85.00 ± 0.50 %**"]
     (other,) = rows(rebuild(tmp_path), ["Omniglot, 5-way 1-shot, seed 0"], "The same networks, tested otherwise")
-    assert other[3] == "15" and other[-2:] == ["90.00 ± 0.41 %", "80.00 ± 0.50 %"]
+    assert other[2:5] == ["5", "1", "15"] and other[-2:] == ["90.00 ± 0.41 %", "80.00 ± 0.50 %"]
 
 
 def test_a_headline_tested_one_query_at_a_time_stands_in_that_column(tmp_path):
@@ -202,7 +202,8 @@ def test_the_command_beside_a_published_cell_runs_its_settings(name, cell):
     """Parsed as the command line does, they stand beside that cell."""
     given = dict(flag.removeprefix("--").partition("=")[::2] for flag in cells.command(name, cell).split()[2:])
     given = {key: _value(text) for key, text in given.items()}
-    assert cell in settings.resolve(given.pop("datasource"), **given).cells(cell.num_shots)
+    trained = settings.resolve(given.pop("datasource"), **given)
+    assert cell in trained.cells(cell.num_shots, num_classes=cell.num_classes)
 
 
 def _value(text):
@@ -260,14 +261,36 @@ def test_a_training_that_does_not_depend_on_k_stands_beside_every_k(toy, tmp_pat
     toy(CELL._replace(num_shots=5, trained_shots=0))
     write_toy(tmp_path, evaluations=[evaluation(), evaluation(5, 5, values=[0.2, 0.8, 0.9, 0.95])])
     (row,) = rows(rebuild(tmp_path), ["Toy"], "Omniglot")
-    assert row[1].startswith("5-way 5-shot<br>") and row[3] == "**95.00 ± 0.41 %**"
+    tested = "<br>tested by `--train=False --test_set --train_update_batch_size=1 --update_batch_size=5`"
+    assert row[1] == TOY.replace("1-shot", "5-shot") + tested and row[3] == "**95.00 ± 0.41 %**"
+
+
+def test_a_training_that_does_not_depend_on_n_stands_beside_every_n(toy, tmp_path):
+    """One that was tested with another N, and one that was trained with it."""
+    toy(CELL._replace(num_classes=20), same_for_every_n=True)
+    twenty = {"ways": 20, "suffix": "_20", "values": [0.2, 0.8, 0.9, 0.75]}
+    write_toy(tmp_path, evaluations=[evaluation(), evaluation(**twenty)])
+    (row,) = rows(rebuild(tmp_path), ["Toy"], "Omniglot")
+    tested = "<br>tested by `--train=False --test_set --train_num_classes=5 --num_classes=20`"
+    assert row[1] == TOY.replace("5-way", "20-way") + tested and row[3] == "**75.00 ± 0.41 %**"
+    write_run(tmp_path, "b", method="toy", num_classes=20, evaluations=[evaluation(values=[0.2, 0.8, 0.9, 0.7])])
+    commands = {row[1]: row[3] for row in rows(rebuild(tmp_path), ["Toy"], "Omniglot")}
+    assert commands[TOY.replace("5-way", "20-way").replace("toy`", "toy --num_classes=20`")] == "**70.00 ± 0.41 %**"
+
+
+def test_a_training_with_another_n_does_not(toy, tmp_path):
+    toy(CELL._replace(num_classes=20))
+    write_toy(tmp_path, evaluations=[evaluation(), evaluation(ways=20, suffix="_20")])
+    (row,) = rows(rebuild(tmp_path), ["Toy"], "Omniglot")
+    assert row[3] == "not run"
 
 
 def test_a_training_with_another_k_says_so(toy, tmp_path):
     toy(CELL._replace(num_shots=5, trained_shots=1))
     write_toy(tmp_path, evaluations=[evaluation(), evaluation(5, 5, values=[0.2, 0.8, 0.9, 0.95])])
     (row,) = rows(rebuild(tmp_path), ["Toy"], "Omniglot")
-    assert row[1] == TOY.replace("1-shot", "5-shot, trained with 1") and row[3] == "**95.00 ± 0.41 %**"
+    tested = "<br>tested by `--train=False --test_set --train_update_batch_size=1 --update_batch_size=5`"
+    assert row[1] == TOY.replace("1-shot", "5-shot, trained with 1") + tested and row[3] == "**95.00 ± 0.41 %**"
 
 
 def test_what_a_paper_has_of_other_settings_is_apart_until_it_is_run(toy, tmp_path):

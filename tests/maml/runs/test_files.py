@@ -171,14 +171,6 @@ def test_new_columns_are_blank_in_the_rows_there_are(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "iteration,loss,penalty,entropy\n1,0.50,,\n"
 
 
-def test_adaptation_file_prefers_as_many_queries_as_shots(tmp_path):
-    for name in ("test_5shot_1query", "test_5shot_5query", "val_1shot_1query", "test_10shot_2query"):
-        files.write_table(tmp_path / f"adaptation_{name}.csv", ("step",), [])
-    assert files.adaptation_file(tmp_path, 5).name == "adaptation_test_5shot_5query.csv"
-    assert files.adaptation_file(tmp_path, 1) is None
-    assert [entry[:2] for entry in files.adaptation_files(tmp_path)] == [(5, 1), (5, 5), (10, 2)]
-
-
 def test_tensorflow_is_not_imported():
     """So that the page and the figures start at once."""
     code = "from maml.reports import page, plots; from maml.runs import files, provenance"

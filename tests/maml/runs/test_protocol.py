@@ -18,6 +18,7 @@ OMNIGLOT, SINUSOID = resolve("omniglot"), resolve("sinusoid")
         ({"tasks": 0}, "eval_tasks is 0, expected at least 1"),
         ({"queries": 0}, "eval_queries is 0, expected at least 1"),
         ({"shots": (5, -1)}, "update_batch_size is -1, expected at least 1"),
+        ({"ways": 1}, "num_classes is 1, expected at least 2"),
         ({"inner_lr": 0.0}, "update_lr is 0.0, expected a positive number"),
     ],
 )
@@ -82,6 +83,11 @@ def test_what_is_asked_for():
     assert protocol_of(OMNIGLOT, {**options, "test_iter": -1}) == asked
 
 
+@pytest.mark.parametrize("asked, ways", [(None, None), (5, None), (20, 20)])
+def test_the_classes_of_a_test_task_are_those_of_the_training_unless_others_are_asked_for(asked, ways):
+    assert protocol_of(OMNIGLOT, {"train": True, "test_num_classes": asked}).ways == ways
+
+
 @pytest.mark.parametrize(
     "settings, options, message",
     [
@@ -109,6 +115,7 @@ def test_what_cannot_be_asked_for(settings, options, message):
         ({"queries": 15, "transductive": False}, "adaptation_test_1shot_15query_one_at_a_time.csv"),
         ({"checkpoint": Latest(), "inner_lr": 0.1}, "adaptation_test_1shot_1query_latest_lr_0.1.csv"),
         ({"checkpoint": 500}, "adaptation_test_1shot_1query_iteration_500.csv"),
+        ({"ways": 20}, "adaptation_test_20way_1shot_1query.csv"),
     ],
 )
 def test_each_way_of_testing_has_a_table_of_its_own(given, file):
@@ -124,6 +131,7 @@ def test_each_way_of_testing_has_a_table_of_its_own(given, file):
         ({"queries": 15}, False),
         ({"split": "val"}, False),
         ({"shots": (5,)}, False),
+        ({"ways": 20}, False),
         ({"checkpoint": Latest()}, False),
         ({"transductive": False}, False),
         ({"inner_lr": 0.4}, False),

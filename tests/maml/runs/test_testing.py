@@ -75,7 +75,8 @@ def test_a_table_has_a_row_for_each_step_from_0_to_10(images):
 
 
 def test_there_is_a_table_for_each_number_of_shots(images):
-    assert [(k, q) for k, q, _ in files.adaptation_files(images[0].folder)] == [(1, 2), (2, 2)]
+    names = {path.name for path in images[0].folder.glob("adaptation_test_*")}
+    assert names >= {"adaptation_test_1shot_2query.csv", "adaptation_test_2shot_2query.csv"}
 
 
 def test_a_table_holds_mean_deviation_and_interval_of_what_was_evaluated(images):
@@ -493,6 +494,34 @@ def test_an_ensemble_is_tested_by_the_mean_of_its_outputs(images):
     assert there.headline == before["headline"]
     assert [test.members for test in there.evaluations if test.checkpoint == "best 2"] == [(20, 19)]
     assert "mean of the 2 best checkpoints (iterations 20, 19)" in testing.headline(summary, run.settings)
+
+
+def comparing(**given):
+    """Settings of prototypical networks, which have no output a class, on tasks of two classes."""
+    small = {"num_classes": 2, "train_ways": 2, "train_queries": 1, "metatrain_iterations": 2, "num_filters": 3}
+    return resolve("glyphs", "prototypical", **{**small, **given})
+
+
+def test_a_network_without_an_output_a_class_is_tested_with_any_number_of_them(tmp_path):
+    """As one that was trained for that number is, where the training is the same."""
+    two = trained(tmp_path / "two_ways" / "seed_1", comparing(max_pool=False), killed.image_tasks())
+    three = trained(tmp_path / "three_ways" / "seed_1", comparing(max_pool=False, num_classes=3), killed.image_tasks(3))
+    headline = testing.test(two, Protocol("test", (1,), **QUICK), "")
+    summary = testing.test(two, Protocol("test", (1,), **QUICK, ways=3), "")
+    (entry,), (expected,) = (
+        summary["evaluations"],
+        testing.test(three, Protocol("test", (1,), **QUICK), "")["evaluations"],
+    )
+    assert (entry["ways"], entry["values"]) == (3, expected["values"])
+    assert "on 5 3-way test tasks with 1 support" in testing.headline(summary, two.settings)
+    there = summaries.load(two.folder)
+    assert there.headline == headline["headline"]
+    assert there.tested_with(1).ways == 2 and there.tested_with(1, 3).file == "adaptation_test_3way_1shot_2query.csv"
+
+
+def test_a_network_with_an_output_a_class_is_tested_with_as_many(images):
+    with pytest.raises(UserError, match="num_classes is 3 at test, but MAML learns an output a class, for 2 classes"):
+        testing.test(images[0], Protocol("test", (1,), **QUICK, ways=3), "")
 
 
 def test_the_headline_is_of_the_summary_as_it_is_written(images):
