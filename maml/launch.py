@@ -47,13 +47,19 @@ def start(command, logs):
         task = {"type": "worker", "index": number}
         environment = {**os.environ, "TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
         output = {} if number == 0 else {"stdout": open(log, "wb"), "stderr": subprocess.STDOUT}
-        # A session of its own: the terminal's signals then come through this process alone, once.
-        if sys.platform == "linux":
-            output["preexec_fn"] = end_with_parent  # which Windows hasn't
-        process = subprocess.Popen([sys.executable, *command], env=environment, start_new_session=True, **output)
+        process = child([sys.executable, *command], env=environment, **output)
         share_cores(process.pid, number, len(logs))
         processes.append(process)
     return processes
+
+
+def child(command, **given):
+    """A Popen in a session of its own, so that the terminal's signals come through this process alone, once.
+
+    Where this process is killed, it ends by itself: by SIGTERM, on Linux.
+    """
+    ends = {"preexec_fn": end_with_parent} if sys.platform == "linux" else {}  # which Windows hasn't
+    return subprocess.Popen(command, start_new_session=True, **ends, **given)
 
 
 def end_with_parent():

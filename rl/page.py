@@ -36,7 +36,7 @@ MAML has 170.4 ± 21.0, −139.0 ± 18.9 and −20.3 ± 3.2.
 OTHERS = """
 ### Other reinforcement-learning runs
 
-No published number stands beside these.
+By settings other than the paper's. What is published beside them is of the paper's settings.
 
 """
 
@@ -185,9 +185,13 @@ def _spread(curve):
 
 
 def _others(runs):
-    columns = max(len(run.quoted.values) for run in runs)
-    rows = [[f"{run.title}<br>`{run.command}`", *_result(run, columns)] for run in runs]
-    return table(["experiment", *map(_steps, range(columns)), *RESULT_HEAD], rows)
+    columns, rows = max(_columns(run.datasource) for run in runs), []
+    for experiment in dict.fromkeys((run.datasource, run.method) for run in runs):
+        mine = [run for run in runs if (run.datasource, run.method) == experiment]
+        rows += [[f"{run.title}<br>`{run.command}`", "measured", *_result(run, columns)] for run in mine]
+        if curve := published.find(*experiment):
+            rows.append(["", "published", *_published(curve, columns)])
+    return table(["experiment", "", *map(_steps, range(columns)), *RESULT_HEAD], rows)
 
 
 def _result(run, columns):

@@ -89,16 +89,16 @@ def adaptation_figure(folders, path=None):
 
     Of several seeds each is a thin line, and their mean is drawn with the mean of their errors. Bands are what the
     summaries say their errors are. Published curves are dashed, with their errors as bars where they are known:
-    those of all methods, also of one without a folder if the paper draws it; none if a run's settings aren't the
-    paper's.
+    those of all methods, also of one without a folder if the paper draws it; where a run's settings aren't the paper's,
+    those of the methods that are there.
     folders: {method: run folders of its seeds}, of any of METHODS.
     path: where to, unless figure_4.png or figure_5.png in the folder of the first method's first seed.
     """
     runs = {method: _seeds(folders[method]) for method in METHODS if method in folders}
     everything = list(itertools.chain(*runs.values()))
-    first, compared = everything[0], all(is_papers(run.variant) for run in everything)
-    curves = {method: published.find(first.datasource, method) for method in METHODS} if compared else {}
-    shown = {method: curve for method, curve in curves.items() if curve and (curve.drawn or method in runs)}
+    first, all_papers = everything[0], all(is_papers(run.variant) for run in everything)
+    curves = {method: published.find(first.datasource, method) for method in METHODS}
+    shown = {m: curve for m, curve in curves.items() if curve and (m in runs or (all_papers and curve.drawn))}
     lengths = [len(run.quoted.values) for run in everything] + [len(curve.means) for curve in shown.values()]
     last = max(1, max(lengths) - 1)
     path = Path(path or first.folder / published.figure_name(first.datasource))

@@ -10,6 +10,7 @@ import time
 from typing import NamedTuple
 
 from data_generators.errors import UserError
+from maml import launch
 from maml.cli import estimate, flags, kinds
 from maml.cli.plans import INSTEAD, REPRODUCE, no_use, plan, refuse
 from maml.reports import experiments, page, summaries
@@ -160,7 +161,7 @@ def _call(command, until):
     if until is not None and time.monotonic() >= until:
         raise subprocess.TimeoutExpired(command, 0)
     with _terminated_as_interrupted():
-        process = subprocess.Popen(command, start_new_session=True)  # so that Ctrl-C reaches it once, from here
+        process = launch.child(command)
         try:
             return process.wait(None if until is None else max(0.0, until - time.monotonic()))
         except (KeyboardInterrupt, subprocess.TimeoutExpired):

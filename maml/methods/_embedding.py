@@ -47,7 +47,7 @@ def query_objective(problem, network, summarise, compare, embed, after_layer=lam
     """An objective: the mean over all queries of the problem's loss.
 
     embed: `embed_together` or `embed_apart`.
-    after_layer: progress -> as in `networks.Network`.
+    after_layer: progress -> what `embed` takes as its last argument.
     Others as in `comparison`.
     """
 
@@ -77,10 +77,14 @@ def embed_together(network, weights, episode, after_layer=None):
     return z[:, :num_support], z[:, num_support:], averages
 
 
-def embed_apart(network, weights, episode, after_layer=None):
-    """The same, each set normalised by itself, as at test. The averages move by both, the support set first."""
-    support, averages = network.in_training(weights, episode.support_x, after_layer)
-    query, averages = network.in_training({**weights, **averages}, episode.query_x, after_layer)
+def embed_apart(network, weights, episode, after_layers=None):
+    """The same, each set normalised by itself, as at test. The averages move by both, the support set first.
+
+    after_layers: a pair, for the support set and for the queries; None: nothing.
+    """
+    of_support, of_query = after_layers or (None, None)
+    support, averages = network.in_training(weights, episode.support_x, of_support)
+    query, averages = network.in_training({**weights, **averages}, episode.query_x, of_query)
     return support, query, averages
 
 

@@ -208,6 +208,14 @@ def accuracy(task, printed, step, source, error_is=OVER_TASKS, **more):
     return Published(*task, "accuracy", values, errors, error_is, source, **more)
 
 
+def not_run(label, source, cells, error_is=OVER_TASKS):
+    """Published beside the method and not run here: {(data set, N, K): as `accuracy` takes it}, in a row `label`."""
+    return tuple(
+        accuracy(task, printed, None, source, error_is, label=label, measured_here=False)
+        for task, printed in cells.items()
+    )
+
+
 class Reading(NamedTuple):
     """How many inner steps a curve has at test, and after which of them the headline is read."""
 
@@ -247,6 +255,7 @@ class Card(NamedTuple):
     unused: settings outside its own that mean nothing to it: who gives one is told so.
     told_the_task: its inputs carry what makes the task, where the data source can say it.
     step_sizes: candidates among which α is chosen on validation tasks, where the training doesn't settle it.
+    tunes_length: whether how many inner steps are taken is chosen there too.
     tuning_tasks: on how many of these, at most; never more than are tested on.
     validation_tasks: how many a checkpoint is judged by; fewer where learning a task takes as long as much training.
     stages: (Settings, Problem) -> (progress, objective) pairs: what is minimised before that progress of the
@@ -273,6 +282,7 @@ class Card(NamedTuple):
     unused: tuple = ()
     told_the_task: bool = False
     step_sizes: tuple = ()
+    tunes_length: bool = False
     tuning_tasks: int = 600
     validation_tasks: int = 600
     stages: Callable | None = None

@@ -19,6 +19,7 @@ from maml.methods.card import Card, Reading, Record, Task, accuracy, setting
 
 ALPHA = "alpha/"  # θ has an entry alpha/w1 [T] beside w1, for every tensor that the inner steps move
 TAKEN = "taken"  # entry of a state: int32 [M], inner steps on this task so far
+QUERIES = 15  # a class in training on photographs ([A-code])
 LEAST = 0.03  # of 1/T: how far the weights of the losses before the last fall ([A-code] few_shot_learning_system.py)
 
 
@@ -175,10 +176,10 @@ def preset(task: Task) -> dict:
     if task.photographs:
         return kept | dict(
             num_tasks=2,  # [A-code]
-            num_queries=15,  # [A-code]
+            num_queries=QUERIES,
             inner_lr=0.01 / scale,  # [A-code]
             multi_step_epochs=15,  # [A-code]
-            clip=10.0,  # [A-code]
+            clip=10.0 * scale * QUERIES / task.num_shots,  # [A-code], of a mean; here losses are this times it
             tasks_per_chunk=1,
         )
     return kept | cosine | dict(
@@ -213,7 +214,8 @@ CARD = Card(
         "one, on miniImagenet 32 filters instead of 48. Omniglot's characters are MAML's 1,100, and are turned at test "
         "too. The published results are of an ensemble of the five checkpoints that are best on the validation tasks, "
         "as --ensemble=5 tests; those beside them here are of the best one. The step size of Adam falls with every "
-        "iteration, there with every epoch. The losses are sums over the queries divided by K, there means, so that a "
-        "meta-gradient reaches the clip sooner. An update that is not finite is left out."
+        "iteration, there with every epoch. The clip is of all entries of the meta-gradient, there not of the step "
+        "sizes'. Batch norm takes its statistics from the batch at hand in every step, as theirs does, whose running "
+        "ones are not used. An update that is not finite is left out."
     ),
 )

@@ -213,8 +213,9 @@ CARD = Card(
     reading=reading,
     normalisation=ALONE,
     differs=(
-        "The checkpoint is chosen by validation; theirs is the last. Its steps, the "
-        "second division of the gradient and the sums that a gate is fed back are those of the code; the paper has "
-        "the gates' values, and perhaps 5 steps for 5 shots. Omniglot and sine waves are ours: nothing is published."
+        "The checkpoint is chosen by validation; theirs is the last. Its steps, the second division of the gradient "
+        "and the sums that a gate is fed back are those of the code; the paper has the gates' values, and perhaps 5 "
+        "steps for 5 shots. γ starts at 1, in the code U(0, 1). They test with 15 queries a class, here is K too. "
+        "Omniglot and sine waves are ours: nothing is published."
     ),
 )

@@ -13,7 +13,7 @@ from maml import inner_loop
 from maml.layers import add_bias, dense
 from maml.method import embedding_of, num_tasks
 from maml.methods._embedding import best_of_class, comparison, embed_together, measured
-from maml.methods.card import ALONE, Card, Episodes, Reading, Record, Task, accuracy, setting
+from maml.methods.card import ALONE, Card, Episodes, Reading, Record, Task, accuracy, not_run, setting
 from maml.networks import Network
 
 
@@ -147,8 +147,9 @@ def reading(task: Task, settings) -> Reading:
 
 
 # [V]'s own siamese network, not tuned on support sets, with queries by cosine. The row "Siamese nets (Koch, 2015)" of
-# [P] table 1, 97.3, 98.4, 88.2 and 97.0, is the same network tuned; [K] itself has no such tasks.
+# [P] table 1, 97.3, 98.4, 88.2 and 97.0, is the same network tuned, with 88.2 for 88.1; [K] itself has no such tasks.
 _OMNIGLOT = {(5, 1): 96.7, (5, 5): 98.4, (20, 1): 88.0, (20, 5): 96.5}
+_TUNED = {("omniglot", 5, 1): 97.3, ("omniglot", 5, 5): 98.4, ("omniglot", 20, 1): 88.1, ("omniglot", 20, 5): 97.0}
 
 CARD = Card(
     title="siamese networks",
@@ -156,15 +157,12 @@ CARD = Card(
     Settings=Settings,
     preset=preset,
     build=build,
-    published=tuple(
-        accuracy(
-            ("omniglot", *task),
-            percent,
-            0,
-            "[V] table 1, second-hand: their own network",
-            trained_shots=0,
-        )
-        for task, percent in _OMNIGLOT.items()
+    published=(
+        *(
+            accuracy(("omniglot", *task), percent, 0, "[V] table 1, second-hand: their own network", trained_shots=0)
+            for task, percent in _OMNIGLOT.items()
+        ),
+        *not_run("siamese networks, tuned on each support set", "[V] table 1, second-hand", _TUNED),
     ),
     learns=("classification",),
     reading=reading,
@@ -175,10 +173,11 @@ CARD = Card(
     normalisation=ALONE,
     differs=(
         "[K] tests on other tasks, 20 characters of one alphabet, with 92.0 %. What stands in MAML's table, 97.3, "
-        "98.4, 88.2 and 97.0 %, is a network that Vinyals et al. made themselves and tuned on each support set; "
-        "beside ours stand their numbers without tuning. Convolutions and their batch norm are those of prototypical "
-        "networks, as [K]'s network needs images of 105 pixels and has no batch norm; there is no weight decay, as "
-        "its strength is not published, and Adam is in the place of SGD with momentum. Pairs are those of an "
-        "episode. With several shots the best pair counts, which is ours."
+        "98.4, 88.2 and 97.0 %, is a network that Vinyals et al. made themselves and tuned on each support set; beside "
+        "ours stand their numbers without tuning. Convolutions and their batch norm are those of prototypical "
+        "networks, as [K]'s network needs images of 105 pixels and has no batch norm; there is no weight decay, as its "
+        "strength is not published, and Adam is in the place of SGD with momentum. Pairs are all those of a task of 64 "
+        "classes, weighed so that both kinds count half, in the place of 64 pairs of each. With several shots the best "
+        "pair counts, which is ours."
     ),
 )

@@ -53,6 +53,13 @@ def training_task(name: str, cell: Published) -> tuple[int | None, int]:
     return Task.num_classes if any_n else cell.num_classes, num_shots
 
 
+def settings_of(name: str, cell: Published) -> dict:
+    """{setting: value} of the training behind a cell: the method's preset, and what differs from it."""
+    num_classes, num_shots = training_task(name, cell)
+    task = Task(cell.dataset, num_classes=num_classes or Task.num_classes, num_shots=num_shots)
+    return {**methods.get(name).preset(task), **cell.variant}
+
+
 def trained_as(name: str, cell: Published, runs: Iterable[Summary]) -> list[Summary]:
     """The runs of a method by a cell's settings on its task, whatever the length and the test."""
     variants = [cell.variant, *({**cell.variant, **other} for other in cell.also)]
@@ -67,11 +74,13 @@ def trained_as(name: str, cell: Published, runs: Iterable[Summary]) -> list[Summ
 def standing_beside(name: str, cell: Published, runs: Iterable[Summary]) -> list[Result]:
     """The runs of a method by a cell's settings on its task, each with its test of the cell's N, K and steps."""
     tests = [Result(run, run.tested_with(cell.num_shots, cell.num_classes)) for run in trained_as(name, cell, runs)]
-    return [result for result in tests if result.evaluation is not None and _is_read_as(result.evaluation, cell)]
+    return [result for result in tests if result.evaluation is not None and _is_read_as(name, result.evaluation, cell)]
 
 
-def _is_read_as(evaluation, cell):
-    return evaluation.step in cell.values and max(cell.values) < len(evaluation.values)
+def _is_read_as(name, evaluation, cell):
+    """After a step that the cell has; after any, where the number of steps is chosen."""
+    same = methods.get(name).tunes_length or evaluation.step in cell.values
+    return same and max(cell.values) < len(evaluation.values)
 
 
 def all_beside(runs: Iterable[Summary]) -> list[Summary]:

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from data_generators import sources
 from maml import methods
-from maml.methods.card import ALONE, TOGETHER, Task
+from maml.methods.card import ALONE, TOGETHER
 from maml.reports.cells import (
     all_beside,
     both_ways,
@@ -17,6 +17,7 @@ from maml.reports.cells import (
     how_tested,
     is_papers,
     method_title,
+    settings_of,
     size,
     standing_beside,
     title,
@@ -102,7 +103,7 @@ def section(dataset: str, runs: Iterable[Summary]) -> str:
     """The heading of a data set, its methods published and measured, and what its paper compares with."""
     of_dataset = cells(dataset)
     tables = _images(of_dataset, runs) if _is_classified(of_dataset) else _regression(dataset, of_dataset, runs)
-    return f"\n## {sources.title(dataset)}\n{tables}{_differences(of_dataset)}{_context(dataset, runs)}"
+    return f"\n## {sources.title(dataset)}\n{tables}{_differences(dataset, runs)}{_context(dataset, runs)}"
 
 
 def _is_classified(of_dataset):
@@ -221,7 +222,7 @@ def _regression(dataset, of_dataset, runs):
     for step in steps:
         head += [_steps(step), "published"]
     lines = "".join(f"- {row_title}: `{text}`\n" for row_title, text in commands)
-    head += ["the ± are", "tasks", "iterations", "seeds"]
+    head += ["after its paper's own", "the ± are", "tasks", "iterations", "seeds"]
     explanation = (
         "Mean squared error on test tasks after so many inner steps, the mean over seeds. A method without inner steps "
         "has read the support set."
@@ -256,13 +257,15 @@ def _regression_rows(row_title, of_method, runs, steps):
 
 
 def _regression_row(row_title, shots, cell, group, steps):
+    """K, the error without steps and after those of `steps`, and after the one that is read, where it is another."""
     row = [row_title, str(shots), _error_after(group, 0) if group and not _num_steps(group) else "–"]
     for step in steps:
         row += [_error_after(group, step), cell.number(step) if cell and step in cell.values else "–"]
     if not group:
-        return [*row, "", "", "", ""]
-    made = about(group)
-    return [*row, _spread(group), made["tasks"], made["iterations"], _seeds_after(group, steps)]
+        return [*row, "", "", "", "", ""]
+    made, read = about(group), group[0].evaluation.step
+    other = f"{_error_after(group, read)} ({_steps(read)})" if read and read not in steps else ""
+    return [*row, other, _spread(group), made["tasks"], made["iterations"], _seeds_after(group, steps)]
 
 
 def _error_after(group, step):
@@ -288,19 +291,39 @@ def _seeds_after(group, steps):
     return "<br>".join(f"{seed}: {', '.join(values)}" for seed, values in lines)
 
 
-def _differences(of_dataset):
-    """A line for each method that differs from its paper."""
-    cards = [methods.get(name) for name in dict.fromkeys(name for name, _ in of_dataset)]
+def _differences(dataset, runs):
+    """A line for each method that is published or was run on a data set, and differs from its paper."""
+    there = {name for measured_here in (True, False) for name, _ in cells(dataset, measured_here)}
+    there |= {run.method for run in runs if run.dataset == dataset}
+    cards = [methods.get(name) for name in methods.names() if name in there]
     notes = "".join(f"- {card.title}: {card.differs}\n" for card in cards if card.differs)
     return f"\nWhat differs from a method's own paper:\n\n{notes}" if notes else ""
 
 
 def _context(dataset, runs):
-    """The tables of what [P] compares with on a data set, a row a method, and of what is measured in another way."""
+    """The tables of what [P] and other papers compare with on a data set, and of what is measured in another way."""
     context = cells(dataset, measured_here=False)
-    of_dataset = [cell for name, cell in context if is_papers(name)]
-    rest = [(name, cell) for name, cell in context if not is_papers(name)]
-    return (_papers_context(of_dataset) if of_dataset else "") + _other_measures(rest, runs)
+    by_p = [cell for name, cell in context if is_papers(name)]
+    by_others = [cell for name, cell in context if not is_papers(name) and cell.measure is None]
+    rest = [(name, cell) for name, cell in context if cell.measure is not None]
+    return (
+        (_papers_context(by_p) if by_p else "")
+        + (_others_context(by_others) if by_others else "")
+        + _other_measures(rest, runs)
+    )
+
+
+def _others_context(of_dataset):
+    """The table of what other papers have of variants, networks or splits that are not run here."""
+    tasks = sorted({_task(cell) for cell in of_dataset})
+    rows = []
+    for label in dict.fromkeys(cell.label for cell in of_dataset):
+        mine = [cell for cell in of_dataset if cell.label == label]
+        values = {_task(cell): str(cell) for cell in mine}
+        spreads = dict.fromkeys(cell.error_is for cell in mine if any(cell.errors.values()))
+        rows.append([label, *(values.get(task, "–") for task in tasks), ", ".join(spreads), mine[0].source])
+    head = ["as published elsewhere, not run", *("{}-way {}-shot".format(*task) for task in tasks)]
+    return "\n" + table([*head, "the ± are", "source"], rows)
 
 
 def _other_measures(others, runs):
@@ -420,7 +443,4 @@ _ENGINE = ("tasks_per_chunk", "iterations_per_call", "jit")  # settings of a pre
 
 
 def _values(name, cell):
-    num_classes, num_shots = training_task(name, cell)
-    task = Task(cell.dataset, num_classes=num_classes or Task.num_classes, num_shots=num_shots)
-    values = {**methods.get(name).preset(task), **cell.variant}
-    return ", ".join(f"{field} {value}" for field, value in values.items() if field not in _ENGINE)
+    return ", ".join(f"{field} {value}" for field, value in settings_of(name, cell).items() if field not in _ENGINE)

@@ -10,6 +10,7 @@ from maml.reports.cells import (
     flags,
     flags_of_test,
     is_papers,
+    settings_of,
     standing_beside,
     title,
     trained_as,
@@ -72,7 +73,14 @@ def _experiment(words, cells):
 
 
 def _trained_for(name, cell):
-    return lambda runs: {run.seed for run in trained_as(name, cell, runs) if not run.is_short}
+    """Summaries -> the seeds of the training that `flags` runs."""
+    task = training_task(name, cell)
+
+    def trained(runs):
+        mine = [run for run in trained_as(name, cell, runs) if (run.num_classes, run.num_shots) == task]
+        return {run.seed for run in mine if not run.is_short}
+
+    return trained
 
 
 def _tested_for(cells):
@@ -90,6 +98,6 @@ def _test_words(name, cell):
     if cell.num_classes is None:
         return ()
     words = flags_of_test(cell, training_task(name, cell))
-    if methods.get(name).column(cell) == ALONE:
+    if methods.get(name).column(cell) == ALONE and settings_of(name, cell).get("norm") == "batch_norm":
         words.append("--transductive=False")
     return tuple(words)

@@ -21,8 +21,9 @@ FIGURES = ("figure_2.png", "figure_3.png", "adaptation_curve.png", "learning_cur
 HEAD = """# Results
 
 [P] is Finn, Abbeel, Levine 2017, arXiv 1703.03400v3. `python main.py --report` rebuilds this page from the run folders
-beside it. A cell without a run says "not run". What is bold was trained for as long as in the paper; a shorter training
-says how long it was. Where a row has several seeds, the number is their mean.
+beside it. A cell without a run says "not run". What is bold was trained to the end of its preset: as long as in its
+paper, where that says how long. Lengths that are ours are marked so in `maml/methods/`. A shorter training says how
+long it was. Where a row has several seeds, the number is their mean.
 
 ## The paper beside ours
 

@@ -38,6 +38,15 @@ class Curves:
         self.reading = settings.card.reading(settings.task, settings.own)
         self.num_classes = problem.num_outputs if settings.task.classification else None
         self._evaluators = {}
+        self._of_classes = {self.num_classes: self}
+
+    def of_classes(self, num_classes):
+        """The Curves of tasks of so many classes, for a θ without an output a class."""
+        if num_classes not in self._of_classes:
+            problem = self.problem._replace(num_outputs=num_classes)
+            method = self.settings.card.build(self.settings.own, problem)
+            self._of_classes[num_classes] = Curves(self.settings, method, problem, self.tasks)
+        return self._of_classes[num_classes]
 
     def learn(self, weights, tasks, num_steps=None, inner_lr=None, transductive=True) -> Adaptation:
         """Learns tasks from θ.
@@ -71,16 +80,16 @@ class Curves:
 
     def tested(self, weights, protocol, num_shots) -> Tested:
         """The `Tested` of θ, or of a tuple of several, by a Protocol, with K = num_shots."""
-        inner_lr = protocol.inner_lr
+        inner_lr, step = protocol.inner_lr, self._step
         if inner_lr is None and self.settings.card.step_sizes:
-            inner_lr = self.tuned_step_size(weights, protocol, num_shots)
+            inner_lr, step = self.tuned(weights, protocol, num_shots)
         tasks = self._tasks_by(protocol, num_shots, protocol.split)
         result = self.learn(weights, tasks, None, inner_lr, protocol.transductive)
         file = protocol.table(num_shots)
         tables = {file: (COLUMNS, _rows(result))}
         if not self.settings.task.classification and not protocol.suffix:
             tables |= self._fits(weights, num_shots, inner_lr)
-        evaluation = {"file": file, **self._evaluation(protocol, num_shots, inner_lr, result)}
+        evaluation = {"file": file, **self._evaluation(protocol, num_shots, inner_lr, step, result)}
         if self.settings.card.measures and not isinstance(weights, tuple):
             evaluation["measures"] = self.measures(weights, protocol)
         return Tested(evaluation, tables)
@@ -101,23 +110,31 @@ class Curves:
         curves = {name: curve(np.array([one[name] for one in found], np.float64)) for name in found[0]}
         return {name: [float(of.mean[0]), float(of.ci95[0])] for name, of in curves.items() if name != "loss"}
 
-    def tuned_step_size(self, weights, protocol, num_shots) -> float:
-        """The card's candidate of the smallest loss on validation tasks, averaged over the steps from the first on."""
-        candidates, losses = self.settings.card.step_sizes, []
-        on_validation = dataclasses.replace(protocol, tasks=min(protocol.tasks, self.settings.card.tuning_tasks))
-        for inner_lr in candidates:
-            tasks = self._tasks_by(on_validation, num_shots, "val")
-            losses.append(self.learn(weights, tasks, None, inner_lr, protocol.transductive).loss[:, 1:].mean())
-        if np.isnan(losses).all():
-            raise UserError(f"none of the step sizes {', '.join(map(str, candidates))} gives a finite validation loss")
-        return candidates[int(np.nanargmin(losses))]
+    def tuned(self, weights, protocol, num_shots) -> tuple[float, int]:
+        """(α, the step to read), of the card's candidates those that are best on validation tasks.
+
+        The smallest loss, averaged over the steps from the first on; where the number of steps is chosen too, the
+        highest accuracy after any step.
+        """
+        card, curves, found = self.settings.card, self, []
+        if self.num_classes is not None:
+            curves = self.of_classes(min(self.num_classes, self.tasks.num_classes_of("val")))
+        on_validation = dataclasses.replace(protocol, tasks=min(protocol.tasks, card.tuning_tasks))
+        for inner_lr in card.step_sizes:
+            tasks = curves._tasks_by(on_validation, num_shots, "val")
+            result = curves.learn(weights, tasks, None, inner_lr, protocol.transductive)
+            found.append(result.metric[:, 1:].mean(0) if card.tunes_length else -result.loss[:, 1:].mean(keepdims=True))
+        if np.isnan(found).all():
+            raise UserError(f"none of the step sizes {', '.join(map(str, card.step_sizes))} gives a finite result")
+        which, step = np.unravel_index(np.nanargmax(found), np.shape(found)[:2])
+        return card.step_sizes[which], int(step) + 1 if card.tunes_length else self._step
 
     @property
     def _step(self):
         """The place in a curve that is read."""
         return self.reading.step if self.method.step else 0
 
-    def _evaluation(self, protocol, num_shots, inner_lr, result):
+    def _evaluation(self, protocol, num_shots, inner_lr, step, result):
         settings = self.settings
         task, batch_norm = settings.task, settings.network.norm == "batch_norm"
         values = curve(result.loss if result.metric is None else result.metric)
@@ -129,7 +146,7 @@ class Curves:
             "shots": num_shots,
             "queries": protocol.queries or num_shots,
             "tasks": protocol.tasks,
-            "step": self._step,
+            "step": step,
             "inner_lr": getattr(settings.own, "inner_lr", None) if inner_lr is None else inner_lr,
             "transductive": transductive,
             "values": values.mean.tolist(),

@@ -102,17 +102,17 @@ def specs_of(function, *arguments):
 def training_episodes(settings, tasks) -> tuple[Episodes, str | None]:
     """The Episodes of training, and a line about it where the data has fewer classes or images than the method wants.
 
-    Tasks like those of the test are not cut: too few classes or images for them are an error.
+    N and K of tasks like those of the test are not cut: too few classes or images for them are an error.
     """
     card, task = settings.card, settings.task
     wanted = card.episodes(task, settings.own)
-    if not task.classification or card.episodes is tasks_as_tested:
+    if not task.classification:
         return wanted, None
     classes, smallest = tasks.num_classes_of("train"), tasks.smallest_class("train")
-    shots = min(wanted.num_shots, smallest)
-    cut = wanted._replace(
-        num_ways=min(wanted.num_ways, classes), num_shots=shots, num_queries=min(wanted.num_queries, smallest - shots)
-    )
+    as_tested = card.episodes is tasks_as_tested
+    ways = wanted.num_ways if as_tested else min(wanted.num_ways, classes)
+    shots = wanted.num_shots if as_tested else min(wanted.num_shots, smallest)
+    cut = wanted._replace(num_ways=ways, num_shots=shots, num_queries=min(wanted.num_queries, max(0, smallest - shots)))
     if wanted.num_queries and not cut.num_queries:
         raise UserError(
             f"the smallest class of the train split has {smallest} images; {wanted.num_shots} support images and one "
@@ -122,6 +122,20 @@ def training_episodes(settings, tasks) -> tuple[Episodes, str | None]:
         return wanted, None
     data = f"there are {classes} classes to train on, the smallest of {smallest} images"
     return cut, f"{data}: trained on {_in_words(cut)} instead of {_in_words(wanted)}"
+
+
+def validation_ways(settings, tasks) -> tuple[int | None, str | None]:
+    """N of the tasks that checkpoints are chosen by, and a line about it where the data have too few classes for it.
+
+    They then have as many as there are, where θ has no output a class; else None: no checkpoint is chosen.
+    """
+    wanted = settings.task.num_classes
+    if not settings.task.classification or (classes := tasks.num_classes_of("val")) >= wanted:
+        return wanted, None
+    data = f"there are {classes} classes to validate on, and {wanted} in a task"
+    if classes >= 2 and fixed_num_classes(settings) is None:
+        return classes, f"{data}: validated on {classes}-way tasks"
+    return None, f"{data}: no checkpoint is chosen by validation, the latest is tested"
 
 
 def _in_words(episodes):

@@ -17,6 +17,7 @@ from maml.methods.card import Card, Published, Record, Task, keys, setting
 from maml.networks import MOMENTUM, NORMS
 
 SCHEDULES = ("constant", "linear", "averaging", "halving", "decaying", "cosine")
+OF_SCHEDULES = {"halve_every": "halving", "decay_every": "decaying", "final_lr": "cosine"}  # {setting: whose it is}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Training(Record):
     halve_every: int | None = setting(None, "meta-updates after which β is halved", at_least=1, added=True)
     decay_every: int | None = setting(None, "meta-updates after which β is 1 % smaller", at_least=1, added=True)
     final_lr: float | None = setting(None, "β at the end of a cosine", positive=True, added=True)
-    clip: float | None = setting(None, "cut each entry of the meta-gradient to ± this", positive=True)
+    clip: float | None = setting(None, "cut each entry of the meta-gradient to ± this; 0: not at all", at_least=0)
     clip_norm: float | None = setting(
         None, "shrink the meta-gradient to this norm, over all weights", positive=True, added=True
     )
@@ -80,7 +81,7 @@ class Training(Record):
     def __post_init__(self):
         super().__post_init__()
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
-        for name, schedule in (("halve_every", "halving"), ("decay_every", "decaying"), ("final_lr", "cosine")):
+        for name, schedule in OF_SCHEDULES.items():
             given, expected = getattr(self, name) is not None, f"a number with schedule={schedule}, or nothing"
             self.expect(given == (self.schedule == schedule), name, expected)
 
@@ -178,7 +179,8 @@ class Settings:
     def differences(self) -> dict[str, Any]:
         """{field: value} of what is neither free nor the seed and not the value of the method's preset."""
         paper = _paper(self.method, self.task, self.network.conv)
-        return card.differences(self.records, paper, (*IDENTITY, *self._lengths()))
+        of_others = (name for name, whose in OF_SCHEDULES.items() if whose != self.training.schedule)
+        return card.differences(self.records, paper, (*IDENTITY, *self._lengths(), *of_others))
 
     def _lengths(self):
         """The settings that say how long the training is."""
@@ -298,7 +300,7 @@ def resolve(datasource, method=None, baseline=None, **given) -> Settings:
     given = {name: value for name, value in given.items() if value is not None}
     if datasource not in SOURCES:
         raise UserError(f"datasource is {datasource!r}, expected one of {', '.join(SOURCES)}")
-    method = _method(method, baseline, given)
+    method = _method(datasource, method, baseline, given)
     known = {key: field.name for kind in record_types(method).values() for field, key in _fields(kind)}
     if unknown := sorted(set(given) - set(known)):
         raise TypeError(f"unknown settings: {', '.join(unknown)}")
@@ -308,6 +310,7 @@ def resolve(datasource, method=None, baseline=None, **given) -> Settings:
     defaults = {"num_shots": 1 if datasource != "sinusoid" else 10}  # [P] 5.1 for the sinusoid
     task = Task(datasource, **{n: v for n, v in {**defaults, **named}.items() if n in ("num_classes", "num_shots")})
     values = {**_paper(method, task, named.get("conv", True)), **named, "datasource": datasource}
+    values |= {n: None for n, whose in OF_SCHEDULES.items() if n not in named and values.get("schedule") != whose}
     if method in _baselines():  # all of their training is without adaptation
         values["metatrain_iterations"] += values["pretrain_iterations"]
         values["pretrain_iterations"] = 0
@@ -322,8 +325,11 @@ def _baselines():
     return [name for name in methods.names() if methods.get(name).is_baseline]
 
 
-def _method(method, baseline, given):
-    """The method's name from --method, --baseline and the authors' way to ask for the pretrained network."""
+def _method(datasource, method, baseline, given):
+    """The method's name from --method, --baseline and the authors' way to ask for the pretrained network.
+
+    That is of the sinusoid: of images `pretrain_iterations` are of a classifier of all training classes.
+    """
     if baseline is not None:
         if method not in (None, "maml", baseline):
             raise UserError(f"method is {method!r} and baseline {baseline!r}, expected one of them")
@@ -332,7 +338,8 @@ def _method(method, baseline, given):
         method = baseline
     method = method or "maml"
     methods.get(method)
-    if method == "maml" and given.get("metatrain_iterations") == 0 and given.get("pretrain_iterations", 0) > 0:
+    only_pretrained = given.get("metatrain_iterations") == 0 and given.get("pretrain_iterations", 0) > 0
+    if datasource == "sinusoid" and method == "maml" and only_pretrained:
         method, given["metatrain_iterations"] = "pretrained", given.pop("pretrain_iterations")
     return method
 

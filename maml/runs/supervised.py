@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from data_generators import sources
 from data_generators.errors import UserError
@@ -18,7 +19,7 @@ from maml.methods.pretrained import unadapted_objective
 from maml.runs import memory, seen, workers
 from maml.runs.curves import Curves
 from maml.runs.kind import Kind, Progress
-from maml.runs.problems import fixed_num_classes, problem_of, training_episodes
+from maml.runs.problems import fixed_num_classes, problem_of, training_episodes, validation_ways
 from maml.runs.progress import Bar
 from maml.runs.protocol import protocol_of
 from maml.runs.settings import Settings, record_types, resolve, task_fractions
@@ -74,7 +75,7 @@ class SupervisedLearner:
             theta,
             learning_rate(settings),
             training.optimizer,
-            training.clip,
+            training.clip or None,
             training.skip_not_finite,
             training.clip_norm,
         )
@@ -104,11 +105,13 @@ class SupervisedLearner:
         self._episodes, said = training_episodes(self.settings, self.tasks)
         ways, shots, queries, *_ = self._episodes
         self.tasks.check("train", shots, queries, ways)
-        self.tasks.check("val", self.settings.task.num_shots, self.settings.task.num_shots)
+        val_ways, also_said = validation_ways(self.settings, self.tasks)
+        if val_ways:
+            self.tasks.check("val", self.settings.task.num_shots, self.settings.task.num_shots, val_ways)
         if self.iteration:
             seen.check_same(folder, self.tasks)
-        if said:
-            print(said, file=sys.stderr)
+        for line in filter(None, (said, also_said)):
+            print(line, file=sys.stderr)
 
     def begin(self, folder):
         """Records the classes of data that their name alone doesn't settle."""
@@ -138,7 +141,8 @@ class SupervisedLearner:
         if not at_checkpoint or self.problem.metric is None:
             return Progress(row, note=note)
         row |= self._validate()
-        return Progress(row, score=row["val_accuracy_after"], note=note)
+        is_candidate = self.iteration > _first_of_its_own(settings)  # to be the best checkpoint
+        return Progress(row, score=row.get("val_accuracy_after") if is_candidate else None, note=note)
 
     @property
     def skipped(self) -> int:
@@ -156,15 +160,18 @@ class SupervisedLearner:
     def _validate(self):
         """Loss and accuracy on validation tasks before adaptation, and after the step that the headline reads.
 
-        Queries are normalised as the method's own paper tests.
+        Queries are normalised as the method's own paper tests. Nothing where there are too few validation classes.
         """
-        num_shots = self.settings.task.num_shots
+        ways, num_shots = validation_ways(self.settings, self.tasks)[0], self.settings.task.num_shots
+        if ways is None:
+            return {}
         count = min(VALIDATION_TASKS, self.settings.card.validation_tasks)
         as_published = self.settings.card.normalisation == TOGETHER or self.settings.network.norm != "batch_norm"
-        tasks = self.curves.tasks_of("val", num_shots, num_shots, count)
+        curves = self.curves.of_classes(ways)
+        tasks = curves.tasks_of("val", num_shots, num_shots, count)
         bar = Bar(tasks, "validation tasks", count, leave=False, disable=None, unit="task")
-        weights, step = self.state.current_weights(), self.curves.reading.step
-        result = self.curves.learn(weights, bar, step, transductive=as_published)
+        weights, step = self.state.current_weights(), curves.reading.step
+        result = curves.learn(weights, bar, step, transductive=as_published)
         loss, accuracy = result.loss.mean(0), result.metric.mean(0)
         self._validated = f", val {100 * accuracy[-1]:.1f} %"
         before = {"val_loss_before": loss[0], "val_accuracy_before": accuracy[0]} if len(loss) > 1 else {}
@@ -224,9 +231,10 @@ class SupervisedLearner:
     def about(self):
         """For summary.json."""
         task, card = self.settings.task, self.settings.card
-        cut = training_episodes(self.settings, self.tasks)[1] if self.tasks else None
+        cuts = training_episodes, validation_ways
+        said = [found[1] for found in (cut(self.settings, self.tasks) for cut in cuts if self.tasks) if found[1]]
         return {
-            **({"cut": cut} if cut else {}),
+            **({"cut": "; ".join(said)} if said else {}),
             "kind": KIND.name,
             "method": self.settings.method,
             "method_title": card.title,
@@ -246,15 +254,10 @@ class SupervisedLearner:
         """The `Tested` of each K."""
         seen.check_same(folder, self.tasks, protocol.split)
         _check_ways(self.settings, protocol)
-        curves = self.curves if protocol.ways is None else self._curves_of(protocol.ways)
+        curves = self.curves if protocol.ways is None else self.curves.of_classes(protocol.ways)
         for shots in protocol.shots:
             self.tasks.check(protocol.split, shots, protocol.queries or shots, protocol.ways)
             yield curves.tested(members or self.state.current_weights(), protocol, shots)
-
-    def _curves_of(self, num_classes):
-        """The Curves of tasks of so many classes."""
-        problem = self.problem._replace(num_outputs=num_classes)
-        return Curves(self.settings, _method(self.settings, problem), problem, self.tasks)
 
 
 def _check_ways(settings, protocol):
@@ -283,19 +286,26 @@ def _method(settings, problem):
 
 
 def learning_rate(settings) -> float | Callable:
-    """β, or its schedule over the training."""
+    """β, or its schedule over the training by the method's own objective: before it, β is as at its beginning."""
+    training, first = settings.training, _first_of_its_own(settings)
+    total = settings.total_iterations - first
+    schedules = {
+        "linear": lambda: optimizers.linear(training.meta_lr, total),
+        "averaging": lambda: optimizers.averaging(training.meta_lr),
+        "halving": lambda: optimizers.stepwise(training.meta_lr, 0.5, training.halve_every),
+        "decaying": lambda: optimizers.stepwise(training.meta_lr, 0.99, training.decay_every),
+        "cosine": lambda: optimizers.cosine(training.meta_lr, training.final_lr, total),
+    }
+    if training.schedule not in schedules:
+        return training.meta_lr
+    schedule = schedules[training.schedule]()
+    return (lambda iteration: schedule(tf.maximum(iteration - first, 0))) if first else schedule
+
+
+def _first_of_its_own(settings):
+    """The iteration at which the training by the method's own objective begins; 0 where all of it is a pretraining."""
     training = settings.training
-    if training.schedule == "linear":
-        return optimizers.linear(training.meta_lr, settings.total_iterations)
-    if training.schedule == "averaging":
-        return optimizers.averaging(training.meta_lr)
-    if training.schedule == "halving":
-        return optimizers.stepwise(training.meta_lr, 0.5, training.halve_every)
-    if training.schedule == "decaying":
-        return optimizers.stepwise(training.meta_lr, 0.99, training.decay_every)
-    if training.schedule == "cosine":
-        return optimizers.cosine(training.meta_lr, training.final_lr, settings.total_iterations)
-    return training.meta_lr
+    return training.pretrain_iterations if training.metatrain_iterations else 0
 
 
 def _row(metrics):

@@ -52,13 +52,14 @@ class Classifier:
     """A meta-trained θ, to be adapted.
 
     settings: of the run. weights: θ. origin: where from, for people.
-    inner_lr: the α that was chosen on validation tasks; None: there was nothing to choose.
+    inner_lr, num_steps: those that were chosen on validation tasks; None: there was nothing to choose.
     """
 
     settings: Settings
     weights: dict
     origin: str
     inner_lr: float | None = None
+    num_steps: int | None = None
 
     def adapt(
         self, images: Any, labels: Any, num_steps: int | None = None, inner_lr: float | None = None
@@ -69,8 +70,8 @@ class Classifier:
         labels: the class of each, n names (text or whole numbers) of N distinct ones, in any order and number. N is
             that of the training; any from 2 for a method without an output a class, such as one that compares features:
             no shape in its θ depends on N.
-        num_steps: None for the step that the method's paper reads its results at; 0 is all there is for a method
-            without inner steps.
+        num_steps: None for the step that the method's paper reads its results at, or the one that was chosen on
+            validation tasks; 0 is all there is for a method without inner steps.
         inner_lr: α, one for all weights; None for the method's own, or the one chosen on validation tasks.
 
         K of the loss is n / N, the mean number of images a class. UserError for images, labels or steps that can't be.
@@ -100,7 +101,8 @@ class Classifier:
                 given = f"num_steps {num_steps}" if num_steps else f"inner_lr {inner_lr}"
                 raise UserError(f"{card.title} has no inner steps, got {given}; expected none, or 0 steps")
             return 0, None
-        num_steps = card.reading(task, own).step if num_steps is None else num_steps
+        usual = card.reading(task, own).step if self.num_steps is None else self.num_steps
+        num_steps = usual if num_steps is None else num_steps
         inner_lr = self.inner_lr if inner_lr is None else inner_lr
         if not isinstance(num_steps, numbers.Integral) or num_steps < 0:
             raise UserError(f"num_steps is {num_steps}, expected 0 or more")

@@ -36,7 +36,7 @@ def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> Class
     run = Run(SupervisedLearner(settings), folder, log=False)
     run.restore(chosen(checkpoint))
     weights = {name: tf.convert_to_tensor(w) for name, w in run.learner.tested_weights().items()}
-    return Classifier(settings, weights, f"{folder}, iteration {run.iteration:,}", _chosen_inner_lr(folder, settings))
+    return Classifier(settings, weights, f"{folder}, iteration {run.iteration:,}", *_chosen_steps(folder, settings))
 
 
 def load_authors(prefix: str | os.PathLike, datasource: str = "miniimagenet", **given: Any) -> Classifier:
@@ -103,15 +103,18 @@ def _check_images(datasource, what=None):
         raise UserError(f"{what or datasource} has no images and no classes, expected a classifier: a run on images")
 
 
-def _chosen_inner_lr(folder, settings):
-    """α that the run's headline was measured with, where the method has it chosen on validation tasks; else None."""
-    path = folder / "summary.json"
-    if not settings.card.step_sizes or not path.exists():
-        return None
+def _chosen_steps(folder, settings):
+    """(α, number of inner steps) of the run's headline, each where the method has it chosen on validation tasks."""
+    card, path = settings.card, folder / "summary.json"
+    if not card.step_sizes or not path.exists():
+        return None, None
     summary = testing.read_summary(path)
-    rates = {entry["file"]: entry.get("inner_lr") for entry in summary["evaluations"]}
+    entries = {entry["file"]: entry for entry in summary["evaluations"]}
     headline = summary.get("headline")
-    rate = rates.get(headline) if isinstance(headline, str) else None
+    entry = entries.get(headline, {}) if isinstance(headline, str) else {}
+    rate, step = entry.get("inner_lr"), entry.get("step") if card.tunes_length else None
     if not (rate is None or isinstance(rate, float) and rate > 0):
         raise UserError(f"{path}: damaged, inner_lr of {headline} is {rate!r}, expected a positive number")
-    return rate
+    if not (step is None or type(step) is int and step >= 0):
+        raise UserError(f"{path}: damaged, step of {headline} is {step!r}, expected a whole number from 0")
+    return rate, step

@@ -124,10 +124,10 @@ def test_the_context_vectors_published_returns_are_drawn_where_it_is_run(tmp_pat
     assert len({line.get_color() for line in lines.values()}) == 6
 
 
-def test_other_settings_stand_beside_nothing(tmp_path, drawn):
+def test_other_settings_stand_beside_what_is_published_of_the_method(tmp_path, drawn):
     folder = write_run(tmp_path, given={"stop_grad": True})
     plots.draw(folder)
-    assert list(labelled(drawn[0].axes[0])) == ["MAML"]
+    assert list(labelled(drawn[0].axes[0])) == ["MAML", "MAML, published"]
     assert drawn[0].get_suptitle().startswith("Half-cheetah, goal velocity: MAML, first order · ")
 
 
@@ -182,7 +182,7 @@ def test_seeds_of_other_settings_share_a_figure_of_their_own(tmp_path, drawn):
     write_run(tmp_path)
     first, second = (write_run(tmp_path, seed=seed, given=given) for seed in (1, 2))
     plots.draw(second)
-    assert list(labelled(drawn[-1].axes[0])) == ["MAML, mean of 2 seeds"]
+    assert list(labelled(drawn[-1].axes[0])) == ["MAML, mean of 2 seeds", "MAML, published"]
     assert (first / "figure_5.png").exists() and not (second / "figure_5.png").exists()
 
 

@@ -6,16 +6,20 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from commands import call, refused
 
 from data_generators.errors import UserError
-from maml.cli import estimate, reproduce
+from maml import methods
+from maml.cli import estimate, flags, kinds, plans, reproduce
 from maml.reports import experiments, summaries
 from maml.reports.experiments import Experiment
+from maml.runs.settings import resolve
 from rl import page as reinforcement_page
 
+ROOT = Path(__file__).parents[3]
 TINY = ("--datasource=sinusoid", "--metatrain_iterations=20", "--iterations_per_call=5", "--nojit", "--eval_tasks=4")
 
 
@@ -124,6 +128,26 @@ def test_a_result_with_one_query_at_a_time_needs_a_test_of_its_own():
     assert done.next_command(2, []) == (*one.flags, "--seed=2", "--train=False", "--test_set", "--transductive=False")
 
 
+@pytest.mark.parametrize("name", [None, *methods.names()])
+def test_every_test_that_is_asked_for_can_be(name):
+    """A network without batch norm is not asked to normalise each query by itself."""
+    for one in experiments.experiments(name):
+        for words in one.tests:
+            asked = flags.parse([*one.flags, *words])
+            kind = kinds.kind_of(asked["datasource"])
+            settings = resolve(asked["datasource"], **plans.settings_given(asked, kind))
+            kind.protocol(settings, plans.test_options(asked, kind))
+
+
+def test_a_training_for_another_n_is_not_the_one_that_is_asked_for():
+    """The run for 20 classes lies in another folder than the one for 5, by which the tests of all go."""
+    (one,) = experiments.experiments("pixels")
+    runs = summaries.load_all("results")
+    twenty = [run for run in runs if run.method == "pixels" and run.num_classes == 20]
+    assert one.trained(twenty) == set() and one.next_command(1, twenty) == (*one.flags, "--seed=1")
+    assert one.finished(runs) == {1}
+
+
 def test_one_training_is_tested_for_every_n_and_k_that_it_does_not_depend_on():
     """Of nearest neighbour the classifier knows of neither; prototypical networks are trained with a K."""
     (one,) = (one for one in experiments.experiments("nearest_neighbour") if one.datasource == "omniglot")
@@ -180,6 +204,27 @@ def test_what_stops_it_stops_the_run(tmp_path, number):
     threading.Thread(target=stop_when_begun, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         reproduce._call([sys.executable, "-c", CHILD, str(said)], None)
+    assert said.read_text() == "begun\nsaved\n"
+
+
+PARENT = """
+import sys
+from maml.cli import reproduce
+reproduce._call([sys.executable, "-c", sys.argv[2], sys.argv[1]], None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with the one that started it")
+def test_where_it_is_killed_the_run_ends_by_itself(tmp_path):
+    said = tmp_path / "said"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(said), CHILD.replace("SIGINT", "SIGTERM")], cwd=ROOT)
+    while not said.exists() or not said.read_text():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    until = time.monotonic() + 30
+    while said.read_text() != "begun\nsaved\n" and time.monotonic() < until:
+        time.sleep(0.05)
     assert said.read_text() == "begun\nsaved\n"
 
 

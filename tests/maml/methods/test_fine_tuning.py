@@ -10,6 +10,8 @@ from maml import inner_loop, losses, networks
 from maml.meta_training import meta_gradient
 from maml.methods import fine_tuning, maml
 from maml.methods.card import Task
+from maml.runs.problems import problem_of
+from maml.runs.settings import resolve
 
 NORM = networks.Norm(scale=True, averages=True)
 PROBLEM = problem("dense", NORM, "cross_entropy")
@@ -38,6 +40,16 @@ def test_theta_has_a_last_layer_of_the_training_and_a_new_one():
     assert shapes["w3"] == (5, OUTPUTS) and shapes["train_w3"] == (5, TRAIN_CLASSES)
     assert shapes["b3"] == (OUTPUTS,) and shapes["train_b3"] == (TRAIN_CLASSES,)
     assert {name for name in shapes if name.startswith("train_")} == METHOD.training_only == {"train_w3", "train_b3"}
+
+
+def test_the_new_layer_is_drawn_as_torchs():
+    """U(±1/√inputs): so small that a network knows next to nothing at first, whatever MAML's own layer is."""
+    of = problem_of(resolve("omniglot", "fine_tuning", num_classes=20))
+    method = fine_tuning.build(fine_tuning.Settings(), of._replace(num_train_classes=TRAIN_CLASSES))
+    drawn = {name: method.init(3)[name].numpy() for name in ("w5", "b5")}
+    assert all(np.abs(w).max() < 1 / 8 for w in drawn.values())  # of 64 features
+    np.testing.assert_allclose(drawn["w5"].std(), 1 / 8 / 3**0.5, rtol=0.05)
+    assert not np.array_equal(drawn["w5"], method.init(4)["w5"])
 
 
 def test_a_convolutional_network_has_them_too():

@@ -226,12 +226,13 @@ def test_support_and_queries_are_normalised_apart_and_the_averages_move_by_both(
 
 def test_dropout_scales_what_it_keeps_and_is_a_function_of_the_progress():
     ones = tf.ones([2, 500, 4])
-    first, again, later = (matching.dropout(0.25, progress)(ones, 1) for progress in (0.3, 0.3, 0.6))
+    first, again, later = (matching.dropout(0.25, progress, 0)(ones, 1) for progress in (0.3, 0.3, 0.6))
     assert set(np.unique(first)) == {0, np.float32(1 / 0.75)}
     assert np.mean(first == 0) == pytest.approx(0.25, abs=0.03)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first[0], first[1])  # the same for all tasks
-    assert not np.array_equal(first, later) and not np.array_equal(first, matching.dropout(0.25, 0.3)(ones, 2))
+    others = [later, matching.dropout(0.25, 0.3, 0)(ones, 2), matching.dropout(0.25, 0.3, 1)(ones, 1)]
+    assert not any(np.array_equal(first, other) for other in others)  # of a later step, of a layer, of the queries
 
 
 def test_dropout_is_for_training_alone():

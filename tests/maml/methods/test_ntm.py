@@ -39,6 +39,21 @@ def test_attention_of_0_has_a_finite_gradient_in_the_power():
     assert np.isfinite(tape.gradient(first, power))
 
 
+def test_the_way_from_what_the_controller_says_to_an_attention_by_hand():
+    """Content 0.880797, 0.119203 of strength 2; half of it, and half the second slot; shifted; to the power of 2."""
+    settings = ntm.Settings(hidden=4, memory_slots=2, memory_width=2, read_heads=1)
+    cell = ntm.ntm_cell(settings)
+    weights = {name: tf.zeros_like(w) for name, w in cell.init(0, tf.float64).items()}
+    said = {"key": [1.0, 0.0], "strength": [np.log(np.e**2 - 1)], "gate": [0.0], "shift": np.log([0.1, 0.8, 0.1])}
+    said["power"] = [np.log(np.e - 1)]
+    weights |= {f"{name}_b": tensor([[*values] * 2]) for name, values in said.items()}  # both heads, of the one task
+    weights = {name: w if name.removesuffix("_b") in said else w[None] for name, w in weights.items()}
+    state = cell.begin(1, tf.float64)
+    state |= {"memory": tensor([[[[1, 0], [0, 1]]]]), "attention": tensor([[[[0, 1], [0, 1]]]])}
+    new, _ = cell.step(weights, state, tf.zeros([1, 1, 16], tf.float64))
+    np.testing.assert_allclose(new["attention"], [[[[0.428842, 0.571158]] * 2]], atol=1e-6)
+
+
 def test_erasing_and_adding_by_hand():
     one = tensor([[[[0.5]]]])
     np.testing.assert_allclose(ntm.write(tensor([[[[1]]]]), one, tensor([[[[1]]]]), tensor([[[[2]]]])), [[[[1.5]]]])

@@ -7,7 +7,7 @@ from result_folders import evaluation, published, summary, write_run, write_sinu
 
 from data_generators.errors import UserError
 from maml import methods
-from maml.methods.card import accuracy
+from maml.methods.card import accuracy, not_run
 from maml.reports import cells, page
 from maml.reports.tables import Row, table
 from maml.runs import files, settings
@@ -79,7 +79,7 @@ def test_squared_errors_are_the_mean_and_deviation_between_seeds(tmp_path):
     ]  # fmt: skip
     assert rows(rebuild(tmp_path), ["MAML", "5"], "Sinusoid") == [[
         "MAML", "5", "–", "**0.600** ± 0.100", "0.67", "**0.250** ± 0.000", "0.38", "**0.125** ± 0.000", "0.35",
-        "standard deviation between seeds", "600", "70,000",
+        "", "standard deviation between seeds", "600", "70,000",
         "0: 0.500, 0.250, 0.125<br>1: 0.600, 0.250, 0.125<br>2: 0.700, 0.250, 0.125",
     ]]  # fmt: skip
 
@@ -87,7 +87,15 @@ def test_squared_errors_are_the_mean_and_deviation_between_seeds(tmp_path):
 def test_squared_errors_of_one_seed_have_their_interval_over_tasks(tmp_path):
     write_sinusoid(tmp_path, (3.0, 0.5, 0.25, 0.125))
     (row,) = rows(rebuild(tmp_path), ["MAML", "20"], "Sinusoid")
-    assert row[3:5] == ["**0.500** ± 0.010", "–"] and row[9:] == ["95 % interval over tasks", "600", "70,000", "0"]
+    assert row[3:5] == ["**0.500** ± 0.010", "–"] and row[9:] == ["", "95 % interval over tasks", "600", "70,000", "0"]
+
+
+def test_a_step_that_is_read_and_not_published_has_its_column(tmp_path):
+    """Reptile's 32nd."""
+    test = evaluation(5, 5, values=[3.0, *[0.5] * 31, 0.25], error=0.01, step=32, transductive=None)
+    write_sinusoid(tmp_path, method="maml", evaluations=[test])
+    (row,) = rows(rebuild(tmp_path), ["MAML", "5"], "Sinusoid")
+    assert row[3] == "**0.500** ± 0.010" and row[9] == "**0.250** ± 0.010 (32 steps)"
 
 
 def test_squared_errors_without_inner_steps_have_their_column(tmp_path):
@@ -247,6 +255,19 @@ def test_another_method_stands_in_the_same_table_with_what_differs_from_its_pape
     assert "\n- Toy: No hands.\n" in section(text, "Omniglot")
     assert "Toy" not in section(text, "The paper beside ours")
     assert omniglot(tmp_path)[0][3] == "not run"
+
+
+def test_what_a_paper_has_beside_its_method_is_apart(toy, tmp_path):
+    toy(CELL, *not_run("Toy by others", "[U]", {("omniglot", 5, 1): (90.0, 0.5), ("omniglot", 20, 1): 70.0}))
+    write_toy(tmp_path)
+    (row,) = rows(rebuild(tmp_path), ["Toy by others"], "Omniglot")
+    assert row == ["Toy by others", "90.0 ± 0.5 %", "70.0 %", "95 % interval over tasks", "[U]"]
+
+
+def test_what_a_run_without_published_results_differs_in_is_said(toy, tmp_path):
+    toy(differs="No hands.")
+    write_toy(tmp_path)
+    assert "\n- Toy: No hands.\n" in section(rebuild(tmp_path), "Omniglot")
 
 
 def test_a_paper_that_tests_both_ways_has_one_row(toy, tmp_path):

@@ -88,7 +88,9 @@ def episodes(settings, **sizes):
 
 def test_mamls_tasks_are_those_of_the_test():
     settings = killed.image_settings(update_batch_size=2, query_batch_size=7)
-    assert episodes(settings) == (Episodes(2, 2, 7), None)  # too many queries, which is an error later
+    assert episodes(settings, sizes=(9, 9)) == (Episodes(2, 2, 7), None)
+    cut, said = episodes(settings)  # of four images a class
+    assert cut == Episodes(2, 2, 2) and "of 2 queries a class instead of 2-way 2-shot tasks of 7 queries" in said
 
 
 def test_what_a_method_wants_is_taken_where_the_data_have_it():

@@ -83,6 +83,29 @@ def test_pretraining_alone_is_the_method_pretrained():
     assert alone == resolve("sinusoid", baseline="pretrained", metatrain_iterations=900)
 
 
+def test_pretraining_alone_on_images_is_a_classifier_of_all_classes():
+    alone = resolve("omniglot", pretrain_iterations=900, metatrain_iterations=0)
+    assert alone.method == "maml" and alone.of_all_classes
+    assert (alone.training.pretrain_iterations, alone.total_iterations) == (900, 900)
+
+
+def test_what_belongs_to_the_presets_schedule_goes_with_it():
+    """And the clip, which a preset has: every part of MAML++ can be switched off by flags."""
+    off = resolve("miniimagenet", "maml_plus_plus", schedule="constant", clip=0.0)
+    assert (off.training.schedule, off.training.final_lr, off.training.clip) == ("constant", None, 0)
+    assert resolve("omniglot", "maml_plus_plus", schedule="constant").name.endswith("maml_plus_plus_schedule_constant")
+    halved = resolve("omniglot", "prototypical", schedule="linear")
+    assert (halved.training.halve_every, halved.differences()) == (None, {"schedule": "linear"})
+    with pytest.raises(UserError, match="final_lr"):
+        resolve("omniglot", "maml_plus_plus", schedule="constant", final_lr=0.1)
+
+
+def test_an_order_of_the_generalised_entropy_may_be_negative_but_not_of_atkinsons_measure():
+    resolve("omniglot", "taml", regulariser="generalised_entropy", inequality_order=-1.0)
+    with pytest.raises(UserError, match="inequality_order is -1.0, expected at least 0 with regulariser=atkinson"):
+        resolve("omniglot", "taml", regulariser="atkinson", inequality_order=-1.0)
+
+
 @pytest.mark.parametrize(
     "given, name",
     [
@@ -129,7 +152,7 @@ def test_each_method_has_a_folder_of_its_own(given, name):
         ({"update_lr": float("nan")}, "update_lr is nan, expected a positive number"),
         ({"meta_lr": float("inf")}, "meta_lr is inf, expected a positive number"),
         ({"meta_lr": -1.0}, "meta_lr is -1.0, expected a positive number"),
-        ({"clip": 0.0}, "clip is 0.0, expected a positive number"),
+        ({"clip": -1.0}, "clip is -1.0, expected at least 0"),
         ({"num_updates": 0}, "num_updates is 0, expected at least 1"),
         ({"meta_batch_size": 0}, "meta_batch_size is 0, expected at least 1"),
         ({"update_batch_size": -1}, "update_batch_size is -1, expected at least 1"),

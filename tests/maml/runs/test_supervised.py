@@ -75,9 +75,9 @@ class Counted(ImageTasks):
         super().__init__(killed.image_tasks().splits, 2, rotate=True)
         self.drawn = []
 
-    def sample(self, split, *how):
+    def sample(self, split, *how, **named):
         self.drawn += ["task"] if split == "train" else []
-        return super().sample(split, *how)
+        return super().sample(split, *how, **named)
 
     def batch(self, split, seed, step, size):
         self.drawn.append((split, step, size))
@@ -215,6 +215,14 @@ def test_the_step_size_at_iterations_0_10_and_20(given, expected):
     np.testing.assert_allclose(np.array(got, np.float64), expected)
 
 
+def test_a_schedule_begins_after_the_pretraining():
+    """By hand: a cosine of 20 iterations, 30 before it."""
+    given = {"schedule": "cosine", "meta_lr": 1.0, "final_lr": 0.5, "metatrain_iterations": 20}
+    rate = learning_rate(resolve("omniglot", pretrain_iterations=30, **given))
+    got = [rate(tf.constant(i, tf.int64)) for i in (0, 29, 30, 40, 50)]
+    np.testing.assert_allclose(got, [1.0, 1.0, 1.0, 0.75, 0.5])
+
+
 class SometimesNaN(SinusoidTasks):
     """Whose training tasks of some steps have no finite answer."""
 
@@ -262,6 +270,44 @@ def test_cut_episodes_are_said_once_and_recorded(tmp_path, capsys):
     assert capsys.readouterr().err.count(said) == 1 and said in run.learner.about()["cut"]
     whole = killed.run(tmp_path, resolve("glyphs", "maml", **given), killed.image_tasks())
     assert "cut" not in whole.learner.about()
+
+
+def few_to_validate(num_classes, sizes=(4, 4)):
+    """Tasks of four classes to train and test on, and fewer to validate on."""
+    tasks = killed.image_tasks(num_classes)
+    return ImageTasks({**tasks.splits, "val": killed.image_tasks(sizes=sizes).splits["val"]}, num_classes, rotate=True)
+
+
+def test_a_task_of_more_classes_than_the_validation_has_is_validated_on_as_many(tmp_path, capsys):
+    """Where θ has no output a class; else the latest checkpoint is tested."""
+    given = {"num_classes": 3, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
+    run = killed.run(tmp_path / "compares", resolve("glyphs", "prototypical", **given), few_to_validate(3))
+    assert run.train()
+    said = "there are 2 classes to validate on, and 3 in a task: validated on 2-way tasks"
+    assert said in capsys.readouterr().err and said in run.learner.about()["cut"]
+    assert files.read_table(run.folder / "metrics.csv")[0]["val_accuracy_after"] is not None
+    run = killed.run(tmp_path / "has_outputs", resolve("glyphs", **given), few_to_validate(3))
+    assert run.train()
+    said = "no checkpoint is chosen by validation, the latest is tested"
+    assert said in capsys.readouterr().err and said in run.learner.about()["cut"]
+    assert files.read_table(run.folder / "metrics.csv")[0]["val_accuracy_after"] is None
+    assert run.restore(Best()) == "latest"
+
+
+def test_a_checkpoint_of_the_pretraining_is_not_chosen(tmp_path):
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "pretrain_iterations": 2, "metatrain_iterations": 1}
+    run = killed.run(tmp_path, resolve("glyphs", **given, pretrain_batch=4), killed.image_tasks())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervised, "CHECKPOINT_EVERY", 1)
+        scores = [progress.score for progress in iter_progress(run, 3)]
+    assert scores[:2] == [None, None] and scores[2] is not None
+
+
+def iter_progress(run, count):
+    """What the learner says of each of its first calls."""
+    run.learner.check(run.folder)
+    run.learner.begin(run.folder)
+    return [run.learner.advance() for _ in range(count)]
 
 
 def test_validation_of_a_method_without_inner_steps_has_nothing_before(tmp_path):
