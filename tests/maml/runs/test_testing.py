@@ -20,6 +20,7 @@ from maml.runs.checkpoints import Best, Latest
 from maml.runs.protocol import Protocol
 from maml.runs.run import set_aside
 from maml.runs.settings import resolve
+from maml.trained.loading import load_run
 
 QUICK = {"tasks": 5, "queries": 2}
 TITLE = "Glyphs, 2-way 1-shot, num filters 3, meta batch size 4"
@@ -198,6 +199,19 @@ def test_the_step_size_of_a_baseline_is_tuned_on_validation_tasks(sinusoid):
     for lr in run.settings.card.step_sizes:
         errors[lr] = of_run.learn(weights, of_run.tasks_of("val", 5, 5, 5), inner_lr=lr).loss[:, 1:].mean()
     assert summary["evaluations"][0]["inner_lr"] == min(errors, key=errors.get)
+
+
+def test_where_the_number_of_steps_is_chosen_too_the_highest_validation_accuracy_decides(tmp_path):
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "pretrain_iterations": 3, "batch_size": 4}
+    run = trained(tmp_path, resolve("glyphs", "fine_tuning", **given), killed.image_tasks())
+    (entry,) = testing.test(run, Protocol("test", (1,), **QUICK), "")["evaluations"]
+    of_run, weights, best = run.learner.curves, run.state.trainer.current_weights(), {}
+    for lr in run.settings.card.step_sizes:
+        accuracy = of_run.learn(weights, of_run.tasks_of("val", 1, 2, 5), inner_lr=lr).metric.mean(0)[1:]
+        best |= {(lr, step): value for step, value in enumerate(accuracy, 1)}
+    assert (entry["inner_lr"], entry["step"]) == max(best, key=best.get)  # of equals the first
+    assert len(entry["values"]) == 16
+    assert (load_run(run.folder).inner_lr, load_run(run.folder).num_steps) == (entry["inner_lr"], entry["step"])
 
 
 def test_a_step_size_that_is_asked_for_is_not_tuned(sinusoid, tmp_path, monkeypatch):
