@@ -23,6 +23,7 @@ from rl.settings import resolve
 import mujoco
 from mujoco.batch import Batch
 
+CHEAPER = "trpo_subsampled"  # the outer step that is measured beside the paper's
 ROUNDS = 5  # unless they take more than
 SECONDS = 100  # in all
 HORIZONS = 3  # that environments are stepped for in a round
@@ -31,12 +32,15 @@ HORIZONS = 3  # that environments are stepped for in a round
 def main(name):
     """Prints the speeds of environments and of meta-iterations with the paper's settings."""
     memory.keep_freed_memory()  # as a run does
-    report(resolve(name))
+    report(resolve(name), resolve(name, outer=CHEAPER))
 
 
-def report(settings):
-    """Prints environment steps/s, the time of a meta-iteration by its parts, what TRPO computes, and memory."""
-    s, measured = settings, rounds(settings)
+def report(settings, other=None):
+    """Prints environment steps/s, the time of a meta-iteration by its parts, what TRPO computes, and memory.
+
+    other: settings with another outer step, whose time is printed beside; None: nothing.
+    """
+    s, measured = settings, rounds(settings, other)
     median = {what: statistics.median(one[what] for one in measured) for what in measured[0]}
     print(
         f"{s.datasource}, {s.num_tasks} tasks, {s.num_updates + 1} times {s.rollouts} episodes of each, "
@@ -59,6 +63,11 @@ def report(settings):
     print(f"{total:10.2f} s           one meta-iteration, {median['steps']:,.0f} environment steps")
     for part, seconds in parts.items():
         print(f"{seconds:10.2f} s           {100 * seconds / total:3.0f} % {part}")
+    if other:
+        theirs, rest = median["other outer step"], total - median["outer step"]
+        print(
+            f"{theirs:10.2f} s           outer step by --outer={other.outer}; with it a meta-iteration {theirs + rest:.2f} s"
+        )
     speed, matmul = median["flops"] / median["outer step"], median["matmul"]
     print(f"{median['flops'] / 1e9:10,.0f} GFLOP       matrix products of the outer step, TRPO")
     print(f"{speed / 1e9:10,.0f} GFLOP/s     outer step, {100 * speed / matmul:.0f} % of the next")
@@ -66,25 +75,31 @@ def report(settings):
     print(f"{machine.peak_memory():10,.0f} MiB         peak memory")
 
 
-def rounds(settings):
+def rounds(settings, other=None):
     """What was measured in each round, a list of dicts; everything in turn.
 
     The first meta-iteration, which compiles, is left out.
     "steps", the seconds of the parts as MetaRL names them, "flops": of a meta-iteration, the last of its TRPO.
-    "matmul": matrix products in FLOP/s.
+    "matmul": matrix products in FLOP/s. "other outer step": its seconds by the `other` settings, if there are any.
     The others: `rates`.
     """
     run, multiply, measured = MetaRL(settings), machine.matrix_product(), []
     sizes = [run.kind.observation_size, *HIDDEN, run.kind.action_size]
     run.iterate()
+    beside = MetaRL(other) if other else None
+    if beside:
+        beside.iterate()
     start = time.perf_counter()
     while not measured or (len(measured) < ROUNDS and time.perf_counter() - start < SECONDS):
         metrics = run.iterate()
+        if beside:
+            beside.iterate()
         steps, values = metrics["steps"] / (settings.num_updates + 1), metrics["backtracks"] + 1
         measured.append(
             {
                 "steps": metrics["steps"],
                 **run.seconds,
+                **({"other outer step": beside.seconds["outer step"]} if beside else {}),
                 "flops": trpo_flops(sizes, settings.num_updates, settings.cg_iterations, steps, values),
                 "matmul": machine.calls_a_second(multiply) * machine.MATMUL_FLOPS,
                 **rates(settings.datasource, settings.num_tasks * settings.envs_per_task),

@@ -1,5 +1,6 @@
 """The benchmark: what is counted, and that every part of it is there. (Speeds are no test's business.)"""
 
+import dataclasses
 import re
 
 import pytest
@@ -72,11 +73,11 @@ def test_the_parts_of_a_meta_iteration_are_its_time():
 def test_every_quantity_has_its_line(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "ROUNDS", 2)
     monkeypatch.setattr(machine, "SECONDS", 0.01)
-    benchmark.report(tiny())
+    benchmark.report(tiny(), dataclasses.replace(tiny(), outer="trpo_subsampled", hvp_tasks=1))
     title, *lines = capsys.readouterr().out.splitlines()
     assert title.startswith("point, 2 tasks, 2 times 2 episodes of each") and title.endswith("medians of 2")
     what = [re.fullmatch(r" *[\d,.]+ (\S+) +(.+)", line).groups() for line in lines]
-    units = ["steps/s"] * 3 + ["s"] * 5 + ["GFLOP", "GFLOP/s", "GFLOP/s", "MiB"]
+    units = ["steps/s"] * 3 + ["s"] * 6 + ["GFLOP", "GFLOP/s", "GFLOP/s", "MiB"]
     assert [unit for unit, _ in what] == units
     assert "sampling" in what[4][1] and "outer step" in what[7][1] and what[-1][1] == "peak memory"
     assert max(map(len, (title, *lines))) <= 100
@@ -86,7 +87,7 @@ def test_robots_have_raw_physics_too(monkeypatch, capsys):
     seconds = {"sampling": 2.0, "advantages": 0.5, "inner steps": 0.5, "outer step": 5.0}
     rates = {"raw": 1e5, "lean": 1.6e5, "simulator": 8e4, "single": 5e3}
     rounds = [{"steps": 80_000, **seconds, "flops": 4e11, "matmul": 1.6e11, **rates}]
-    monkeypatch.setattr(benchmark, "rounds", lambda settings: rounds)
+    monkeypatch.setattr(benchmark, "rounds", lambda settings, other: rounds)
     benchmark.main("cheetah_vel")
     text = capsys.readouterr().out
     assert "100,000 mj_step/s" in text and "80 % and 50 % of these" in text
