@@ -65,9 +65,7 @@ def report(settings, other=None):
         print(f"{seconds:10.2f} s           {100 * seconds / total:3.0f} % {part}")
     if other:
         theirs, rest = median["other outer step"], total - median["outer step"]
-        print(
-            f"{theirs:10.2f} s           outer step by --outer={other.outer}; with it a meta-iteration {theirs + rest:.2f} s"
-        )
+        print(f"{theirs:10.2f} s           outer step by --outer={other.outer}: meta-iteration {rest + theirs:.2f} s")
     speed, matmul = median["flops"] / median["outer step"], median["matmul"]
     print(f"{median['flops'] / 1e9:10,.0f} GFLOP       matrix products of the outer step, TRPO")
     print(f"{speed / 1e9:10,.0f} GFLOP/s     outer step, {100 * speed / matmul:.0f} % of the next")

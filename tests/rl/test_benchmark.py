@@ -86,12 +86,13 @@ def test_every_quantity_has_its_line(monkeypatch, capsys):
 def test_robots_have_raw_physics_too(monkeypatch, capsys):
     seconds = {"sampling": 2.0, "advantages": 0.5, "inner steps": 0.5, "outer step": 5.0}
     rates = {"raw": 1e5, "lean": 1.6e5, "simulator": 8e4, "single": 5e3}
-    rounds = [{"steps": 80_000, **seconds, "flops": 4e11, "matmul": 1.6e11, **rates}]
+    rounds = [{"steps": 80_000, **seconds, "other outer step": 3.0, "flops": 4e11, "matmul": 1.6e11, **rates}]
     monkeypatch.setattr(benchmark, "rounds", lambda settings, other: rounds)
     benchmark.main("cheetah_vel")
     text = capsys.readouterr().out
     assert "100,000 mj_step/s" in text and "80 % and 50 % of these" in text
     assert "40,000 steps/s     sampling with the policy, 50 % of the simulator" in text
     assert "8.00 s           one meta-iteration" in text and "25 % sampling" in text
+    assert "3.00 s           outer step by --outer=trpo_subsampled: meta-iteration 6.00 s" in text
     assert "80 GFLOP/s     outer step, 50 % of the next" in text
     assert max(map(len, text.splitlines())) <= 100
