@@ -118,12 +118,16 @@ class Trainer(tf.Module):
     clip: each entry of the meta-gradient is cut to ±clip; None: not cut.
     clip_norm: the meta-gradient is shrunk to this norm, over all weights, where it is longer; None: it isn't.
     skip: an update that is not finite is left out and counted, `skipped`; the iteration goes on.
+    before: (iterations, step size): so many updates, before the others, are Adam's of that size, and nothing is cut;
+        None: there are none.
 
     Made within a `tf.distribute` strategy's scope, its steps are those of all `replicas`, each with its share of the
     tasks: the same but for the order in which sums are rounded.
     """
 
-    def __init__(self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False, clip_norm=None):
+    def __init__(  # noqa: PLR0913  (what an update is made of)
+        self, weights, learning_rate=0.001, optimizer="adam", clip=None, skip=False, clip_norm=None, before=None
+    ):
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         check_flat(weights)
@@ -133,11 +137,12 @@ class Trainer(tf.Module):
         self.optimizer = optimizer
         self.clip = clip
         self.clip_norm = clip_norm
+        self.before = before
         self.skip = skip
         if skip:  # or checkpoints of trainings without it would lack the count
             self.skipped = tf.Variable(0, dtype=tf.int64)
         self.weights = {name: tf.Variable(w) for name, w in weights.items()}
-        moved = weights if optimizer == "adam" else {}
+        moved = weights if optimizer == "adam" or before else {}
         self.first_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in moved.items()}
         self.second_moments = {name: tf.Variable(tf.zeros_like(w)) for name, w in moved.items()}
         self.iteration = tf.Variable(0, dtype=tf.int64)
@@ -228,6 +233,16 @@ class Trainer(tf.Module):
 
     def optimizer_step(self, gradients):
         """One step of the optimiser on θ, by the mean gradient {name: tensor}."""
+        if self.before is None:
+            self._own_step(gradients)
+        else:
+            iterations, rate = self.before
+            if self.iteration < iterations:
+                self._adam_step(gradients, rate)
+            else:
+                self._own_step(gradients)
+
+    def _own_step(self, gradients):
         rate = self.learning_rate(self.iteration) if callable(self.learning_rate) else self.learning_rate
         if self.clip is not None:
             gradients = {name: tf.clip_by_value(g, -self.clip, self.clip) for name, g in gradients.items()}
@@ -235,7 +250,11 @@ class Trainer(tf.Module):
             shrunk, _ = tf.clip_by_global_norm(list(gradients.values()), self.clip_norm)
             gradients = dict(zip(gradients, shrunk))
         if self.optimizer == "sgd":
-            return optimizers.sgd_step(self.weights, gradients, rate)
+            optimizers.sgd_step(self.weights, gradients, rate)
+        else:
+            self._adam_step(gradients, rate)
+
+    def _adam_step(self, gradients, rate):
         self.adam_updates.assign_add(1)
         moments = self.first_moments, self.second_moments
         optimizers.adam_step(self.weights, *moments, self.adam_updates, gradients, rate)

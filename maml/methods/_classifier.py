@@ -9,7 +9,8 @@ from maml.methods._gradient import last_layer_names
 from maml.methods.card import Task
 
 TRAINING = "train_"  # θ has train_w5, train_b5, the last layer of the training, beside what a new task needs
-UNUSED = ("metatrain_iterations", "num_tasks", "num_queries")  # all the training is `pretraining`
+# All the training is `pretraining`, by their own batch_size and by meta_lr.
+UNUSED = ("metatrain_iterations", "num_tasks", "num_queries", "pretrain_batch", "pretrain_lr")
 
 
 def training_only(problem):

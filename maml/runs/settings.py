@@ -55,6 +55,7 @@ class Training(Record):
         at_least=0,
     )
     pretrain_batch: int = setting(64, "images of a step of that classifier", at_least=1, added=True)
+    pretrain_lr: float = setting(0.001, "step size of Adam for that classifier", positive=True, added=True)
     metatrain_iterations: int = setting(60000, "meta-updates", at_least=0, free=True)
     num_tasks: int = setting(32, "M: tasks of a meta-update", flag="meta_batch_size", at_least=1)
     meta_lr: float = setting(0.001, "β: step size of the outer loop", positive=True)
@@ -96,7 +97,7 @@ class Engine(Record):
 
 
 # Settings that only images have, and those that only the user's own images have, with their values.
-IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool")
+IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool", "pretrain_batch", "pretrain_lr")
 FOLDER_ONLY = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
 UNPUBLISHED = ("glyphs", "folder")  # data sources that no paper has
 # What a run folder's name begins with, or what the data settle.

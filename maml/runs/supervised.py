@@ -78,6 +78,7 @@ class SupervisedLearner:
             training.clip or None,
             training.skip_not_finite,
             training.clip_norm,
+            (training.pretrain_iterations, training.pretrain_lr) if _begins_with_classifier(settings) else None,
         )
         self.curves = Curves(settings, self.method, self.problem, tasks)
         self._episodes = None
@@ -276,10 +277,8 @@ def _method(settings, problem):
     Methods without inner steps are left alone.
     """
     method = settings.card.build(settings.own, problem)
-    if settings.card.pretraining or not settings.of_all_classes or method.step is None:
+    if not _begins_with_classifier(settings) or method.step is None:
         return method
-    if settings.training.optimizer != "adam":
-        raise UserError(f"pre-training a classifier goes with optimizer=adam, got {settings.training.optimizer}")
     if not problem.network(problem.num_outputs).init(0).keys() <= method.init(0).keys():
         raise UserError(f"method {settings.method} has no classifier to pre-train, expected pretrain_iterations=0")
     return _pretraining.with_classifier(method, problem)
@@ -300,6 +299,11 @@ def learning_rate(settings) -> float | Callable:
         return training.meta_lr
     schedule = schedules[training.schedule]()
     return (lambda iteration: schedule(tf.maximum(iteration - first, 0))) if first else schedule
+
+
+def _begins_with_classifier(settings):
+    """Whether a classifier of all training classes comes before a method that is trained on tasks."""
+    return settings.of_all_classes and not settings.card.pretraining
 
 
 def _first_of_its_own(settings):

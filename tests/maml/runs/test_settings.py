@@ -264,6 +264,7 @@ def older(**changes):
         "final_lr",
         "clip_norm",
         "pretrain_batch",
+        "pretrain_lr",
         "norm_momentum",
         "skip_not_finite",
         "train_classes",

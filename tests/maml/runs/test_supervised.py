@@ -141,10 +141,10 @@ def first_a_classifier(method, **given):
     return resolve("glyphs", method, **{**small, **given})
 
 
-@pytest.mark.parametrize("method", ["maml", "anil", "meta_sgd", "maml_plus_plus", "taml", "meta_lstm"])
+@pytest.mark.parametrize("method", ["maml", "anil", "meta_sgd", "maml_plus_plus", "taml", "meta_lstm", "reptile"])
 def test_before_a_gradient_method_images_train_a_classifier_of_all_classes(tmp_path, method):
     """Batches, then tasks. The first phase leaves the new last layer alone, the second that of the classifier."""
-    given = {"num_updates": None} if method == "meta_sgd" else {}
+    given = {"meta_sgd": {"num_updates": None}, "reptile": {"query_batch_size": None, "inner_batch": 2}}.get(method, {})
     settings, tasks = first_a_classifier(method, **given), Counted()
     run = killed.run(tmp_path, settings, tasks)
     run.learner.check(tmp_path)
@@ -183,9 +183,15 @@ def test_such_a_run_is_resumed_tested_and_adapted_without_the_classifier(tmp_pat
     assert "train_w5" not in np.load(tmp_path / files.WEIGHTS)
 
 
-def test_pretraining_a_classifier_is_adams():
-    with pytest.raises(UserError, match="^pre-training a classifier goes with optimizer=adam, got sgd$"):
-        SupervisedLearner(first_a_classifier("reptile", query_batch_size=None), killed.image_tasks())
+def test_pretraining_a_classifier_is_adams_whatever_comes_after_it(tmp_path):
+    """Adam's first step moves every weight with a gradient by its size; Reptile's own are SGD's of size 1."""
+    given = {"query_batch_size": None, "inner_batch": 2, "pretrain_lr": 0.01}
+    run = killed.run(tmp_path, first_a_classifier("reptile", **given), killed.image_tasks())
+    run.learner.check(tmp_path)
+    run.learner.begin(tmp_path)
+    before = run.weights()["train_b5"]
+    run.learner.advance()
+    np.testing.assert_allclose(np.abs(run.weights()["train_b5"] - before), 0.01, rtol=1e-2)
 
 
 def test_the_rows_of_pretraining_are_of_its_batches(pretrained):
