@@ -42,9 +42,9 @@ class Evaluation:
     is null in the file. error_is: what the ± is.
     published: the Reference beside it, or None.
     Supervised alone: ways N, in the file only where it is not that of the training, None of a regression; shots K and
-    queries Q of a class, inner_lr, measures, {name: (mean, its ±)}, of what a method's
-    test has beside its curve. Reinforcement learning alone: rollouts K, learning_rates of the steps, diverged
-    simulations, interval: half the 95 % interval of what is read, 1.96 errors.
+    queries Q of a class, inner_lr, measures, {name: (mean, its ±)}, of what a method's test has beside its curve.
+    Reinforcement learning alone: rollouts K, learning_rates of the steps, diverged simulations, interval: half the
+    95 % interval of what is read, 1.96 errors.
     """
 
     file: str

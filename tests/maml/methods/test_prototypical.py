@@ -1,6 +1,7 @@
 """Prototypical networks by hand, and their traps: means, squared distances, what normalises what, ways in training."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from toys import network, random_episode, random_weights
 
@@ -58,6 +59,25 @@ def test_logits_are_minus_the_squared_distance_summed_over_the_features():
     """(1, 2) from (0, 0) and from (1, −1): 1 + 4 and 9."""
     features, means = tf.constant([[[1.0, 2.0]]]), tf.constant([[[0.0, 0.0], [1.0, -1.0]]])
     np.testing.assert_array_equal(prototypical.logits(features, means), [[[-5, -9]]])
+
+
+@pytest.mark.parametrize("columns, share", [(1, 0.993307), (2, 0.999955)])
+def test_probabilities_by_hand(columns, share):
+    """Prototypes 1 and 6 of {0, 2} and {4, 8}, query 3: e^−4 and e^−9; of two equal columns the sum, not the mean."""
+    support, query = (tf.repeat(x, columns, 2) for x in (line(0, 2, 4, 8), line(3)))
+    state = of_numbers().start({}, support, one_hot(0, 0, 1, 1))
+    shares = tf.nn.softmax(of_numbers().predict(state, query))
+    np.testing.assert_allclose(shares, [[[share, 1 - share]]], atol=1e-6)
+    moved = of_numbers().start({}, support + 7, one_hot(0, 0, 1, 1))
+    np.testing.assert_allclose(tf.nn.softmax(of_numbers().predict(moved, query + 7)), shares, rtol=1e-9)
+
+
+def test_the_same_example_several_times_is_one_shot():
+    once, twice = (
+        of_numbers().start({}, line(*support), one_hot(*labels))
+        for support, labels in (((1, 6), (0, 1)), ((1, 1, 6, 6), (0, 0, 1, 1)))
+    )
+    np.testing.assert_array_equal(once["prototypes"], twice["prototypes"])
 
 
 def test_logits_are_a_linear_classifiers():
