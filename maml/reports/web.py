@@ -36,6 +36,7 @@ def _record(run):
         "value": test.value,
         "published": "" if reference is None else number(reference, run.unit, test.published.errors.get(test.step)),
         "reference": reference,
+        "the ± are": _spread(test),
         "iterations": length(run.trained, run.iterations.paper),
         "trained": run.trained,
         "short": run.is_short,
@@ -46,6 +47,13 @@ def _record(run):
         "adaptation": [[step, round(value, 5)] for step, value in enumerate(test.values) if np.isfinite(value)],
         "cross": [] if test.published is None else [[step, value] for step, value in test.published.values.items()],
     }
+
+
+def _spread(test):
+    """What the ± of a test are, and those of what is published beside it, where they are others."""
+    theirs = None if test.published is None else test.published.error_is
+    has_errors = theirs is not None and any(error is not None for error in test.published.errors.values())
+    return test.error_is if not has_errors or theirs == test.error_is else f"{test.error_is}; published: {theirs}"
 
 
 def _learning(run):

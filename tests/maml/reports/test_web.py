@@ -22,7 +22,14 @@ def test_a_run_has_what_is_shown_and_what_is_sorted_by(tmp_path):
     assert (run["published"], run["reference"]) == ("98.70 ± 0.40 %", 0.987)
     assert (run["iterations"], run["trained"], run["short"]) == ("60,000", 60_000, False)
     assert run["adaptation"] == [[0, 0.2], [1, 0.8], [2, 0.9], [3, 0.9125]] and run["cross"] == [[3, 0.987]]
-    assert run["learning"] == []
+    assert run["learning"] == [] and run["the ± are"] == "95 % interval over tasks"
+
+
+def test_published_errors_of_another_kind_are_said(tmp_path):
+    of_seeds = {**published({3: 0.987}, {3: 0.004}), "error_is": "standard deviation over 3 seeds"}
+    write_run(tmp_path, evaluations=[evaluation(published=of_seeds)])
+    (run,) = records(tmp_path)
+    assert run["the ± are"] == "95 % interval over tasks; published: standard deviation over 3 seeds"
 
 
 @pytest.mark.parametrize("column", ["query_accuracy", "support_accuracy"])
