@@ -574,7 +574,6 @@ def few_images(monkeypatch):
     [
         ("--update_batch_size=3", "class 'letter 3' of the test split has 2 images; 3 support + 3 query"),
         ("--eval_queries=5", "class 'letter 3' of the test split has 2 images; 1 support + 5 query"),
-        ("--query_batch_size=4", "class 'letter 3' of the train split has 2 images; 1 support + 4 query"),
         ("--num_classes=9", "the test split has 8 classes; 9-way tasks need at least 9"),
     ],
 )
