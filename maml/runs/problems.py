@@ -110,6 +110,8 @@ def training_episodes(settings, tasks) -> tuple[Episodes, str | None]:
         return wanted, None
     classes, smallest = tasks.num_classes_of("train"), tasks.smallest_class("train")
     as_tested = card.episodes is tasks_as_tested
+    if as_tested and smallest <= wanted.num_shots:  # `check` names the class
+        return wanted, None
     ways = wanted.num_ways if as_tested else min(wanted.num_ways, classes)
     shots = wanted.num_shots if as_tested else min(wanted.num_shots, smallest)
     cut = wanted._replace(num_ways=ways, num_shots=shots, num_queries=min(wanted.num_queries, max(0, smallest - shots)))

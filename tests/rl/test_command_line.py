@@ -48,7 +48,7 @@ def test_whoever_runs_keeps_freed_memory(command, monkeypatch):
     """A third of a meta-iteration of the ant is spent on fetching it again otherwise."""
     calls = []
     monkeypatch.setattr(kind.memory, "keep_freed_memory", lambda: calls.append(1))
-    monkeypatch.setattr(benchmark, "report", lambda _: None)
+    monkeypatch.setattr(benchmark, "report", lambda *_: None)
     monkeypatch.setattr(testing, "test", lambda *_: {})
     monkeypatch.setattr(testing, "headline", lambda *_: "tested")
     monkeypatch.setitem(commands.DRAW, "rl", lambda _: None)
