@@ -21,7 +21,7 @@ from data_generators.image_classes import ImageClasses
 from data_generators.image_files import ZipMember, is_image_name, kind_of, read_images
 from data_generators.streams import SPLITS
 
-VERSION = 1  # part of the cache's key: raise it when the same files are to give other arrays
+VERSION = 2  # part of the cache's key: raise it when the same files are to give other arrays
 
 
 class Entries(NamedTuple):
@@ -144,10 +144,17 @@ def prepare(name, splits, shape, cache_dir, upright=False):
 
 
 def _fingerprint(sources):
-    """What changes when the images do: name, size and time of every file, or of the archive they are members of."""
+    """What changes when the images do: place, size and time of every file, or of the archive they are members of.
+
+    The place too, as unpacked archives may have one time for all files.
+    """
     archives = {source.archive for source in sources if isinstance(source, ZipMember)}
     stats = {archive: _stat(archive) for archive in archives}
-    members = [source.member if isinstance(source, ZipMember) else (source.name, *_stat(source)) for source in sources]
+    real = functools.cache(os.path.realpath)  # a folder has many files
+    members = [
+        source.member if isinstance(source, ZipMember) else (real(os.path.dirname(source)), source.name, *_stat(source))
+        for source in sources
+    ]
     return sorted((str(archive.resolve()), *stat) for archive, stat in stats.items()), members
 
 

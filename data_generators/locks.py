@@ -73,6 +73,9 @@ def _locked(path, what, wait):
                 file.write(f"process {os.getpid()} on {platform.node()}\n")
                 file.flush()
                 return file
+        except FileNotFoundError:  # who had it removed the file before we read who it was
+            file.close()
+            continue
         except OSError as error:
             file.close()
             path.unlink(missing_ok=True)

@@ -155,8 +155,8 @@ class Trainer(tf.Module):
     def compile(self, method, tasks_per_chunk=2, jit=True, total=None, objective=None, begin=0):
         """A function: one update of θ on a batch of M tasks, or a `replicas.Part`; returns metrics, scalar tensors.
 
-        They are the means over the tasks of what the objective returns, and "finite": whether the loss and the whole
-        gradient were. Where they were not, nothing has changed but, with `skip`, the iteration and the count.
+        They are the means over the tasks of what the objective returns, and "finite": whether the loss and the norm of
+        the gradient were. Where they were not, nothing has changed but, with `skip`, the iteration and the count.
         method: a Method.
         tasks_per_chunk, jit: as in `compiled_meta_gradient`. ValueError for jit and a method that XLA gets wrong.
             The first step raises a UserError for weights that no gradient reaches, other than by design
@@ -212,8 +212,9 @@ class Trainer(tf.Module):
         def update(batch, share=None):
             progress = 0.0 if total is None else tf.cast(self.iteration - begin, tf.float32) / (total - begin)
             metrics, gradients, carried = mean_gradient(self.current_weights(), batch, progress, share)
-            everything = [metrics["loss"], *gradients.values(), *carried.values()]
-            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in everything])
+            # By its norm, as what clips it and Adam square it: its squares must be finite, too.
+            norm = tf.linalg.global_norm([metrics["loss"], *gradients.values(), *carried.values()])
+            finite = tf.math.is_finite(norm)
             if finite:
                 self.optimizer_step(clipped(gradients, method.clip_groups))
                 for name, value in carried.items():

@@ -6,7 +6,7 @@
 from data_generators.errors import UserError
 from maml.reports.experiments import Experiment
 from maml.reports.plots import shortfall
-from maml.reports.tables import Result, Row, about, bold, figures, longest, mean, number, table, with_checkpoint
+from maml.reports.tables import Result, Row, about, bold, figures, mean, number, representative, table, with_checkpoint
 from rl import film, published
 from rl.settings import METHODS, is_papers, preset
 from rl.tasks import DATASOURCES, NUM_TEST_TASKS, TITLES
@@ -54,7 +54,7 @@ def check(run):
 
 
 def beside(runs):
-    """A Row for each published curve, at the step that is quoted: the seeds with the longest training beside it."""
+    """A Row for each published curve, at the step that is quoted, and beside it the seeds that speak for ours."""
     return [_beside(datasource, method, runs) for datasource, method in published.CURVES]
 
 
@@ -63,11 +63,12 @@ def _beside(datasource, method, runs):
     step = min(1, len(curve.means) - 1)
     title = f"{TITLES[datasource]}, after {_steps(step)}: {METHODS[method]}"
     theirs = number(curve.means[step], "return", curve.sems[step])
-    group = longest(_standing_beside(datasource, method, runs))
+    theirs += f" (iteration {curve.iteration})" if curve.iteration else ""
+    group = representative(_standing_beside(datasource, method, runs))
     if not group:
         return Row(title, theirs, spread=_spread(curve))
     made = about(group) | ({"iterations": UNTRAINED, "time": ""} if method == "random" else {})
-    measured = bold(mean(group), not group[0].is_short)
+    measured = bold(mean(group), method != "random" and not group[0].is_short)
     return Row(title, theirs, measured, group[0].evaluation.error_is, **made, front=method == "maml")
 
 
@@ -196,7 +197,7 @@ def _others(runs):
 
 def _result(run, columns):
     """Cells of one run: returns in so many columns, what their ± are, tasks, iterations, seed."""
-    test, really = run.quoted, is_papers(run.variant) and not run.is_short
+    test, really = run.quoted, is_papers(run.variant) and run.method != "random" and not run.is_short
     cells = _padded([bold(cell, really) for cell in _returns(test)], columns)
     trained = UNTRAINED if run.method == "random" else with_checkpoint(Result(run, test))
     tasks = f"{test.tasks}" + (f" ({test.diverged} simulations diverged)" if test.diverged else "")

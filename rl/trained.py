@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 
+from data_generators import places
 from data_generators.errors import UserError
 from maml.runs import checkpoints, files
 from maml.runs.run import Run
@@ -28,7 +28,7 @@ def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> "Trai
     UserError for a folder without a run, a run that is not of reinforcement learning, and checkpoints that are missing
     or damaged.
     """
-    folder = Path(folder)
+    folder = places.expanded(folder)
     if not (folder / "config.json").exists():
         raise UserError(f"no run in {folder}, expected a run folder: one with config.json and checkpoints/ in it")
     record = files.read_json(folder / "config.json")

@@ -73,12 +73,17 @@ def hours(arguments) -> float:
         learner = make_run(kind, settings, folder, options, log=False).learner
         learner.check(Path(folder))
         learner.begin(Path(folder))
-        learner.advance()
+        _advance(learner)
         first, begun = _iteration(learner), time.perf_counter()
         while (elapsed := time.perf_counter() - begun) < LEAST_SECONDS and _iteration(learner) < total:
-            learner.advance()
+            _advance(learner)
     done = _iteration(learner) - first
     return elapsed / done * total / 3600 if done else 0.0
+
+
+def _advance(learner):
+    if failure := learner.advance().failure:
+        raise UserError(failure)
 
 
 def _iteration(learner):

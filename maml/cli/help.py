@@ -15,7 +15,7 @@ WELCOME = """MAML (Finn, Abbeel, Levine 2017) and other few-shot methods: train,
 
 Begin with
 
-    python main.py --datasource=sinusoid            a minute, no data: regression, the paper's figures 2 and 3
+    python main.py --datasource=sinusoid            a minute or two, no data: regression, the paper's figures 2 and 3
     python main.py --datasource=glyphs              characters drawn from fonts, no data: 5-way 1-shot
     python main.py --datasource=omniglot            the paper's first experiment; the data are downloaded if need be
     python main.py --datasource=folder --data_path=DIR         your own images, a folder of class folders

@@ -36,10 +36,10 @@ from maml.reports.tables import (
     bold,
     groups,
     iterations,
-    longest,
     mean,
     number,
     quoted,
+    representative,
     table,
     with_checkpoint,
 )
@@ -58,11 +58,11 @@ def beside_ours(runs: Iterable[Summary]) -> list[Row]:
 
 
 def beside(name, cell, runs) -> Row:
-    """The Row of a published result, and beside it the seeds with the longest training."""
+    """The Row of a published result, and beside it the seeds that speak for ours."""
     steps = f", after {', '.join(map(str, cell.values))} steps" if len(cell.values) > 1 else ""
     text = f"{sources.title(cell.dataset)}, {size(cell)}{steps}: {method_title(name, cell)}"
     text += f", {ALONE}" if methods.get(name).column(cell) == ALONE else ""
-    group = longest(in_its_column(name, cell, standing_beside(name, cell, runs)))
+    group = representative(in_its_column(name, cell, standing_beside(name, cell, runs)))
     if not group:
         return Row(text, str(cell), spread=cell.error_is)
     return Row(text, str(cell), *_measured(group, cell), **about(group), front=name == "maml")

@@ -23,7 +23,8 @@ HEAD = """# Results
 [P] is Finn, Abbeel, Levine 2017, arXiv 1703.03400v3. `python main.py --report` rebuilds this page from the run folders
 beside it. A cell without a run says "not run". What is bold was trained to the end of its preset: as long as in its
 paper, where that says how long. Lengths that are ours are marked so in `maml/methods/`. A shorter training says how
-long it was. Where a row has several seeds, the number is their mean.
+long it was. Where a row has several seeds, the number is their mean. "(iteration 100)" behind a published return is the
+checkpoint that the authors tested.
 
 ## The paper beside ours
 

@@ -16,9 +16,10 @@ from data_generators import sources
 from maml import methods
 from maml.methods.card import ALONE, TOGETHER
 from maml.reports import cells
+from maml.reports.comparison import STAND_IN
 from maml.reports.plots import BLACK, BLUE, GREEN, ORANGE, drawing
 from maml.reports.summaries import Summary
-from maml.reports.tables import Result, between_seeds, bold, link, longest, mean, quoted, table
+from maml.reports.tables import Result, between_seeds, bold, link, mean, quoted, representative, table
 
 HEAD = """
 ## All methods side by side
@@ -72,7 +73,7 @@ def entries(dataset: str, runs: Iterable[Summary]) -> dict[str, dict[tuple, Entr
         for cell in (cell for other, cell in cells.cells() if other == name and cell.num_classes is not None):
             labels.setdefault((name, _key(cell.variant)), cells.method_title(name, cell))
             if cell.dataset == dataset:
-                group = longest(cells.standing_beside(name, cell, runs))
+                group = representative(cells.standing_beside(name, cell, runs))
                 shown |= {run.folder for run, _ in group}
                 if group or not cell.variant or cells.is_papers(name):
                     of_method = found.setdefault(_row(name, cell.variant, labels), {})
@@ -110,13 +111,13 @@ def _key(variant):
 
 
 def _experiments(runs):
-    """The longest groups of seeds of each experiment."""
+    """The representative seeds of each experiment."""
     found = {}
     for result in quoted(runs):
         run = result.run
         experiment = (run.num_classes, run.num_shots, _key(run.variant))
         found.setdefault(experiment, []).append(result)
-    return [longest(results) for results in found.values()]
+    return [representative(results) for results in found.values()]
 
 
 def _ways(group):
@@ -135,7 +136,8 @@ def _classification(dataset, runs, base):
     lines = [[name, *(_cell(of_method.get(task)) for task in tasks)] for name, of_method in of_methods.items()]
     path = base / f"methods_{dataset}.png"
     draw(path, f"{sources.title(dataset)} · bars 95 % interval over tasks", of_methods)
-    return f"\n### {sources.title(dataset)}\n\n{table(head, lines)}\n![methods]({link(path, base)})\n"
+    about = f"{STAND_IN}\n" if sources.stands_in_for(dataset) else ""
+    return f"\n### {sources.title(dataset)}\n\n{about}{table(head, lines)}\n![methods]({link(path, base)})\n"
 
 
 def _cell(entry):
@@ -228,7 +230,7 @@ def _waves(runs, base):
     tested.pop(None, None)  # of settings that nobody published
     if len(tested) < 2:
         return ""
-    groups = {title: longest(quoted(of_method)) for title, of_method in tested.items()}
+    groups = {title: representative(quoted(of_method)) for title, of_method in tested.items()}
     title, path = sources.title("sinusoid"), base / "methods_sinusoid.png"
     draw_waves(path, f"{title} · bars standard deviation between seeds, of one seed 95 % interval over tasks", groups)
     return f"\n### {title}\n\n![methods]({link(path, base)})\n"

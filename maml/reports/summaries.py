@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +188,7 @@ def load_all(results_dir):
 
 
 def load_readable(logdir):
-    """As `load_all`, without those that are damaged: for a figure of one run, which another's damage is not to stop."""
+    """As `load_all`, without those that are damaged: for what is about one run, which another's is not to stop."""
     found = []
     for folder in _folders(logdir):
         with contextlib.suppress(UserError):
@@ -196,7 +197,9 @@ def load_readable(logdir):
 
 
 def _folders(results_dir):
-    return [path.parent for path in Path(results_dir).glob("*/seed_*/summary.json")]
+    """Those of runs; not of one that was set aside, seed_1.old-1."""
+    found = [path.parent for path in Path(results_dir).glob("*/seed_*/summary.json")]
+    return [folder for folder in found if re.fullmatch(r"seed_\d+", folder.name)]
 
 
 def _order(summary):

@@ -1,6 +1,7 @@
 """Tables of results: numbers as text, rows of runs that differ in the seed alone, and what stands around them."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean, stdev
@@ -59,24 +60,33 @@ def quoted(runs: Iterable[Summary]) -> list[Result]:
 
 def groups(results: Iterable[Result]) -> list[list[Result]]:
     """Lists of results that differ in nothing but the seed, the longest training of an experiment first."""
+    return _alike(results, lambda result: result.trained)
+
+
+def representative(results: Iterable[Result]) -> list[Result]:
+    """The seeds that speak for an experiment, of several groups those of the longest training, then of the most seeds.
+
+    All that were trained for as long as in the paper; where none was, all, however far they came. Empty for none.
+    """
+    of_results = _alike(results, lambda result: "short" if result.is_short else result.trained)
+    return max(of_results, key=lambda group: (not group[0].is_short, group[0].trained, len(group)), default=[])
+
+
+def _alike(results, length):
+    """`groups` whose trainings agree in length(result)."""
     found = {}
     for result in sorted(results, key=lambda result: (result.run.experiment, -result.trained, result.run.seed)):
-        found.setdefault(_all_but_seed(result), []).append(result)
+        found.setdefault((_all_but_seed(result), length(result)), []).append(result)
     return list(found.values())
 
 
 def _all_but_seed(result):
-    """What runs must share for their mean to mean something."""
+    """What runs must share, beside the length of the training, for their mean to mean something."""
     run, evaluation = result
     task = (run.kind, run.method, run.datasource, run.dataset, run.num_classes, run.num_shots)
     names = ("split", "ways", "shots", "queries", "rollouts", "learning_rates", "tasks", "step", "checkpoint")
     protocol = tuple(getattr(evaluation, name) for name in (*names, "transductive"))
-    return task, json.dumps(run.variant, sort_keys=True), result.trained, protocol
-
-
-def longest(results: Iterable[Result]) -> list[Result]:
-    """The group with the longest training, of several the one with the most seeds; empty for none."""
-    return max(groups(results), key=lambda group: (group[0].trained, len(group)), default=[])
+    return task, json.dumps(run.variant, sort_keys=True), protocol
 
 
 # Numbers
@@ -116,6 +126,13 @@ def iterations(result: Result) -> str:
     return length(result.trained, result.run.iterations.paper)
 
 
+def _iterations_of_all(group):
+    """`iterations` of a group; of trainings of several lengths '100 to 200 of 500 iterations'."""
+    least = min(result.trained for result in group)
+    most = max(group, key=lambda result: result.trained)
+    return iterations(most) if least == most.trained else f"{least:,} to {iterations(most)}"
+
+
 def with_checkpoint(result: Result) -> str:
     """`iterations`, and which checkpoint was tested: '60,000 (best: 36,000)'."""
     checkpoint, iteration = result.evaluation.checkpoint, result.evaluation.iteration
@@ -129,8 +146,8 @@ def about(group: list[Result]) -> dict[str, str]:
     counts = sorted({evaluation.tasks for _, evaluation in group})
     return {
         "tasks": ", ".join(f"{count:,}" for count in counts),
-        "seeds": ", ".join(str(run.seed) for run, _ in group),
-        "iterations": iterations(group[0]),
+        "seeds": ", ".join(map(str, sorted(run.seed for run, _ in group))),
+        "iterations": _iterations_of_all(group),
         "time": duration(fmean(run.wall_time_seconds for run, _ in group)),
     }
 
@@ -173,7 +190,9 @@ def how(runs: list[Summary], base: Path) -> str:
 
 
 def _machine(run):
-    return f"{run.hardware}; " + ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items()))
+    """Without the build of the operating system: 'AMD EPYC, 2 cores, 24 GiB, Linux; python 3.11.7, …'."""
+    hardware = re.sub(r"(\w+)-\S+$", r"\1", run.hardware)
+    return f"{hardware}; " + ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items()))
 
 
 def _made(run, base):

@@ -33,14 +33,26 @@ def import_into(run, given: str | Path) -> str:
     """Sets a run's θ to that of a checkpoint, writes its settings into its folder, and returns the checkpoint's name.
 
     run: a `run.Run`; its iteration becomes the number at the end of the name, as the authors' main.py names them.
+    UserError where the folder has the test of other weights, from a checkpoint of the same name.
     """
     prefix, trainer = prefix_of(given), run.state.trainer
-    for name, value in read(prefix, trainer.current_weights()).items():
+    weights = read(prefix, trainer.current_weights())
+    _check_same(weights, run.folder, prefix)
+    for name, value in weights.items():
         trainer.weights[name].assign(value)
     number = re.search(r"\d+$", prefix.name)
     trainer.iteration.assign(int(number[0]) if number else 0)
     files.write_json(run.folder / "config.json", run.settings.to_dict())
     return prefix.name
+
+
+def _check_same(weights, folder, prefix):
+    path = folder / files.WEIGHTS
+    there = files.read_weights(path)[0] if path.exists() else {}
+    if any(not np.array_equal(value, weights[name]) for name, value in there.items()):
+        raise UserError(
+            f"{folder} holds the results of another checkpoint of the name {prefix.name}; expected another --logdir"
+        )
 
 
 def read(prefix: str | Path, theta: dict) -> dict:

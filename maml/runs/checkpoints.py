@@ -6,6 +6,7 @@ TensorFlow stores a checksum with every tensor and verifies it when reading.
 
 import contextlib
 import json
+import math
 import numbers
 import os
 import re
@@ -119,7 +120,7 @@ class Checkpoints:
         os.replace(unfinished, target)
         _sync(self.folder)
         for old in set(self.iterations()[:-KEEP]) - {keep, *self.best(KEEP_BEST)}:
-            shutil.rmtree(self._path(old))
+            shutil.rmtree(self._path(old), ignore_errors=True)  # what somebody has open goes the next time
 
     def table(self, iteration) -> dict | None:
         """What was said of metrics.csv when this checkpoint was saved; None where nothing was."""
@@ -132,7 +133,7 @@ class Checkpoints:
         for iteration in self.iterations():
             with contextlib.suppress(UserError):  # older checkpoints have none, and a damaged one is as good as none
                 scores[iteration] = files.read_json(self._path(iteration) / SCORE).get("score")
-        scored = [iteration for iteration, score in scores.items() if isinstance(score, float)]
+        scored = [iteration for iteration, score in scores.items() if isinstance(score, float) and math.isfinite(score)]
         return sorted(scored, key=lambda iteration: (-scores[iteration], iteration))[:count]
 
     def restore(self, iteration):
@@ -146,10 +147,11 @@ class Checkpoints:
             reason = str(error).splitlines()[0][:200]
             raise UserError(f"checkpoint {self._path(iteration)} is damaged: {reason}") from error
 
-    def restore_latest(self):
+    def restore_latest(self, put_aside=False):
         """Restores the newest checkpoint that can be read and returns its iteration; None where there is none.
 
-        Damaged ones are passed over, with a line on stderr, and put aside under hidden names once an older one is read.
+        Damaged ones are passed over, with a line on stderr.
+        put_aside: give them hidden names, once an older one is read: for who alone may write here.
         Raises UserError where there are checkpoints and none can be read; then all stay, lest the next start take the
         folder for an empty one.
         """
@@ -160,7 +162,7 @@ class Checkpoints:
             except UserError as error:
                 print(f"{error}; falling back to the one before", file=sys.stderr)
                 continue
-            for damaged in map(self._path, found[i + 1 :]):
+            for damaged in map(self._path, found[i + 1 :] if put_aside else ()):
                 aside = self.folder / f".damaged_{damaged.name}"
                 shutil.rmtree(aside, ignore_errors=True)
                 os.replace(damaged, aside)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -9,12 +10,12 @@ import tensorflow as tf
 from data_generators.errors import UserError
 from maml.ensemble import ensemble
 from maml.evaluation import Adaptation, Evaluator, curve
+from maml.methods.card import OVER_TASKS
 from maml.runs.kind import Tested
-from maml.runs.problems import training_episodes
+from maml.runs.problems import training_episodes, validation_ways
 from maml.runs.progress import Bar
 
 EVALUATION_SEED = 1  # the same test tasks for every run and method (authors' test() seeds with 1 as well)
-OVER_TASKS = "95 % interval over tasks"
 
 COLUMNS = ("step", "loss", "loss_std", "loss_ci95", "accuracy", "accuracy_std", "accuracy_ci95")
 FIGURE_TASK = 1  # which test task figure 2 shows; the same for every run
@@ -98,6 +99,8 @@ class Curves:
         """{name: [mean, 95 % interval]} over test tasks like those of training, of what the objective returns."""
         episodes, _ = training_episodes(self.settings, self.tasks)
         ways, shots, queries, *how = episodes._replace(distorted=None)
+        if self.settings.task.classification:  # the classes of the training may be larger
+            shots = min(shots, self.tasks.smallest_class(protocol.split) - queries)
 
         @functools.partial(tf.function, jit_compile=self.settings.engine.jit)
         def objective(task):
@@ -110,15 +113,21 @@ class Curves:
         curves = {name: curve(np.array([one[name] for one in found], np.float64)) for name in found[0]}
         return {name: [float(of.mean[0]), float(of.ci95[0])] for name, of in curves.items() if name != "loss"}
 
-    def tuned(self, weights, protocol, num_shots) -> tuple[float, int]:
+    def tuned(self, weights, protocol, num_shots) -> tuple[float | None, int]:
         """(α, the step to read), of the card's candidates those that are best on validation tasks.
 
         The smallest loss, averaged over the steps from the first on; where the number of steps is chosen too, the
-        highest accuracy after any step.
+        highest accuracy after any step. Where validation has too few classes, (None, the usual step): α is the
+        method's own, which is said on stderr.
         """
         card, curves, found = self.settings.card, self, []
         if self.num_classes is not None:
-            curves = self.of_classes(min(self.num_classes, self.tasks.num_classes_of("val")))
+            ways, said = validation_ways(self.settings, self.tasks, self.num_classes)
+            if ways is None:
+                print(f"{said}; nor is a step size: it is the method's own", file=sys.stderr)
+                return None, self._step
+            self.tasks.check("val", num_shots, protocol.queries or num_shots, ways)
+            curves = self.of_classes(ways)
         on_validation = dataclasses.replace(protocol, tasks=min(protocol.tasks, card.tuning_tasks))
         for inner_lr in card.step_sizes:
             tasks = curves._tasks_by(on_validation, num_shots, "val")

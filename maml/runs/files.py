@@ -5,6 +5,7 @@ the same bits back. Weights are an .npz archive without pickles.
 """
 
 import csv
+import errno
 import io
 import json
 import numbers
@@ -101,8 +102,10 @@ def append_row(path: str | Path, columns, row: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.stat().st_size == 0:
         text = ",".join(columns) + "\n" + text
+    content = text.encode()
     with open(path, "ab", buffering=0) as file:
-        file.write(text.encode())
+        if file.write(content) < len(content):  # the disk was full before its end
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def truncate_table(path: str | Path, last: int, key: str = "iteration") -> None:
@@ -214,9 +217,6 @@ def _parse(path, content):
             expected = f"expected {len(columns)} numbers, got {','.join(line)!r}"
             raise UserError(f"{path}: line {number} is damaged, {expected}") from None
     return rows
-
-
-# Adaptation tables
 
 
 # Weights

@@ -120,18 +120,21 @@ def training_episodes(settings, tasks) -> tuple[Episodes, str | None]:
             f"the smallest class of the train split has {smallest} images; {wanted.num_shots} support images and one "
             f"query image need at least {wanted.num_shots + 1}"
         )
+    if cut.num_ways < 2 <= wanted.num_ways:
+        raise UserError(f"there is {classes} class to train on, expected two or more")
     if cut == wanted:
         return wanted, None
     data = f"there are {classes} classes to train on, the smallest of {smallest} images"
     return cut, f"{data}: trained on {_in_words(cut)} instead of {_in_words(wanted)}"
 
 
-def validation_ways(settings, tasks) -> tuple[int | None, str | None]:
+def validation_ways(settings, tasks, wanted=None) -> tuple[int | None, str | None]:
     """N of the tasks that checkpoints are chosen by, and a line about it where the data have too few classes for it.
 
     They then have as many as there are, where θ has no output a class; else None: no checkpoint is chosen.
+    wanted: N; None: that of the training.
     """
-    wanted = settings.task.num_classes
+    wanted = wanted or settings.task.num_classes
     if not settings.task.classification or (classes := tasks.num_classes_of("val")) >= wanted:
         return wanted, None
     data = f"there are {classes} classes to validate on, and {wanted} in a task"

@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
+CODE = ("maml", "data_generators", "rl")  # where a new file is a change, too
+
 
 def provenance(packages=()) -> dict:
     """{"commit": text, "versions": {package: text}, "hardware": text}.
@@ -35,12 +37,16 @@ def _git(*arguments):
 
 
 def _commit():
-    """'unknown' where git doesn't track this code; '+changes' if files differ, results aside: running changes those."""
+    """'unknown' where git doesn't track this code; '+changes' if files differ or some of the code is new.
+
+    Results are left aside: running changes those.
+    """
     ours = _git("ls-files", "--error-unmatch", "--", __file__) is not None  # and no other project's, which it lies in
     commit = _git("rev-parse", "--verify", "HEAD") if ours else None
     if commit is None:
         return "unknown"
-    return commit + ("+changes" if _git("status", "--porcelain", "-uno", "--", ".", ":(exclude)results") else "")
+    changed = _git("status", "--porcelain", "-uno", "--", ".", ":(exclude)results")
+    return commit + ("+changes" if changed or _git("status", "--porcelain", "--", *CODE) else "")
 
 
 def _version(package):

@@ -145,15 +145,16 @@ class Run:
     def _begin(self, resume):
         """The state of the newest checkpoint, and a folder in which training goes on from there."""
         if resume:
-            self.checkpoints.restore_latest()  # again: another process may have gone on until the lock was ours
+            # Again, as another process may have gone on until the lock was ours. With it damaged ones are put aside.
+            self.checkpoints.restore_latest(put_aside=True)
             self._check_length()
         else:
             set_aside(self.folder)
         self.take_chiefs()
         self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
         files.write_json(self.folder / "config.json", self.settings.to_dict())
-        files.rename_columns(self.folder / "metrics.csv", self.learner.old_columns)
         files.truncate_table(self.folder / "metrics.csv", self.iteration)
+        files.rename_columns(self.folder / "metrics.csv", self.learner.old_columns)
         self._check_table()
         self._columns = files.read_columns(self.folder / "metrics.csv") or self.learner.columns
         self._since = time.monotonic()
@@ -302,6 +303,13 @@ class Run:
         }
         tested = {name: weight.numpy() for name, weight in self.learner.tested_weights().items()}
         files.write_weights(self.folder / files.WEIGHTS, tested, about)
+
+    def drop_older_weights(self) -> None:
+        """Removes weights.npz where it is of a shorter training than this."""
+        path = self.folder / files.WEIGHTS
+        trained = files.read_weights(path)[1].get("trained") if path.exists() else None
+        if trained is not None and trained < self.iterations_trained:
+            path.unlink()
 
     def _read_weights(self):
         """Sets what a test reads of θ to that of weights.npz, and returns its label."""

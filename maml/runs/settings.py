@@ -15,9 +15,7 @@ from maml.meta_training import OPTIMIZERS
 from maml.methods import card
 from maml.methods.card import Card, Published, Record, Task, keys, setting
 from maml.networks import MOMENTUM, NORMS
-
-SCHEDULES = ("constant", "linear", "averaging", "halving", "decaying", "cosine")
-OF_SCHEDULES = {"halve_every": "halving", "decay_every": "decaying", "final_lr": "cosine"}  # {setting: whose it is}
+from maml.runs.schedules import OF_SCHEDULES, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Training(Record):
         "constant",
         "of β over the training; linear: to 0; averaging: β/t at update t; halving: every --halve_every; decaying: by "
         "1 % every --decay_every; cosine: to --final_lr",
-        choices=SCHEDULES,
+        choices=tuple(SCHEDULES),
         added=True,
     )
     halve_every: int | None = setting(None, "meta-updates after which β is halved", at_least=1, added=True)
@@ -264,7 +262,7 @@ class Settings:
     def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
         free = card.free_keys(self.records) | set(self._lengths())
-        if self.training.schedule in ("linear", "cosine") or self.card.stages:  # by its length, which is fixed then
+        if SCHEDULES[self.training.schedule].by_length or self.card.stages:  # which is fixed then
             free -= set(self._lengths())
         card.check_same(self.to_dict(), recorded.to_dict(), free, folder, expected)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from data_generators import sources
 from data_generators.errors import UserError
-from maml import methods, optimizers
+from maml import methods
 from maml.meta_training import Trainer
 from maml.methods import _pretraining
 from maml.methods.card import TOGETHER
@@ -22,6 +22,7 @@ from maml.runs.kind import Kind, Progress
 from maml.runs.problems import fixed_num_classes, problem_of, training_episodes, validation_ways
 from maml.runs.progress import Bar
 from maml.runs.protocol import protocol_of
+from maml.runs.schedules import SCHEDULES
 from maml.runs.settings import Settings, record_types, resolve, task_fractions
 
 METRICS_EVERY = 100  # iterations between rows of metrics.csv (authors' SUMMARY_INTERVAL)
@@ -279,25 +280,24 @@ def _method(settings, problem):
     method = settings.card.build(settings.own, problem)
     if not _begins_with_classifier(settings) or method.step is None:
         return method
-    if not problem.network(problem.num_outputs).init(0).keys() <= method.init(0).keys():
+    theta, network = method.init(0), problem.network(problem.num_outputs).init(0)
+    if not all(name in theta and _ends_with(theta[name].shape, w.shape) for name, w in network.items()):
         raise UserError(f"method {settings.method} has no classifier to pre-train, expected pretrain_iterations=0")
     return _pretraining.with_classifier(method, problem)
+
+
+def _ends_with(shape, end):
+    """Whether a weight is the network's, or the network's for each inner step."""
+    return shape[shape.rank - end.rank :] == end
 
 
 def learning_rate(settings) -> float | Callable:
     """β, or its schedule over the training by the method's own objective: before it, β is as at its beginning."""
     training, first = settings.training, _first_of_its_own(settings)
-    total = settings.total_iterations - first
-    schedules = {
-        "linear": lambda: optimizers.linear(training.meta_lr, total),
-        "averaging": lambda: optimizers.averaging(training.meta_lr),
-        "halving": lambda: optimizers.stepwise(training.meta_lr, 0.5, training.halve_every),
-        "decaying": lambda: optimizers.stepwise(training.meta_lr, 0.99, training.decay_every),
-        "cosine": lambda: optimizers.cosine(training.meta_lr, training.final_lr, total),
-    }
-    if training.schedule not in schedules:
+    make = SCHEDULES[training.schedule].make
+    if make is None:
         return training.meta_lr
-    schedule = schedules[training.schedule]()
+    schedule = make(training, settings.total_iterations - first)
     return (lambda iteration: schedule(tf.maximum(iteration - first, 0))) if first else schedule
 
 

@@ -25,9 +25,11 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
     imported: the name of a checkpoint that was trained elsewhere, whose weights the run holds already; None: the
         protocol's checkpoint is restored.
     A test by another protocol than the headline's is added to the evaluations in summary.json and leaves the headline
-    there as it is. A test of the headline leaves θ in the folder, too. A run may be tested while it is trained, and by
-    several processes: they write one after the other. UserError where the result that is read is not finite (others
-    that aren't are None), and where another folder took the place of the run's meanwhile.
+    there as it is. A test of the headline leaves θ in the folder, too; θ of a shorter training doesn't stay beside a
+    result of this. Where the folder has the same test on more tasks, this one is only returned, and that is said. A run
+    may be tested while it is trained, and by several processes: they write one after the other. UserError where the
+    result that is read is not finite (others that aren't are None), and where another folder took the place of the
+    run's meanwhile.
     """
     before = _which(run.folder)
     label = imported or (run.restore(protocol.checkpoint) if run.replicas.is_chief else "the chief's")
@@ -43,15 +45,34 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
     if before not in (None, _which(run.folder)):
         raise UserError(f"{run.folder} is another folder than when its test began; expected one that stays there")
     with locks.held(run.folder / ".results.lock", f"the results of {run.folder}", wait=True):
+        if more := _tested_on_more(run.folder / "summary.json", summary):
+            print(f"{run.folder} keeps its test on {more} tasks: this one is not written", file=sys.stderr)
+            return summary
         for name, (columns, rows) in (table for t in tested for table in t.tables.items()):
             files.write_table(run.folder / name, columns, rows)
         write_summary(run.folder / "summary.json", summary, is_headline)
         if is_headline:
             run.write_weights(label)
+        else:
+            run.drop_older_weights()
     return summary
 
 
 test.__test__ = False  # pytest takes it for one of its own
+
+
+def _tested_on_more(path, summary):
+    """On how many tasks the same tests of the same weights are there already, where that is more; else None."""
+    try:
+        earlier = read_summary(path) if path.exists() else None
+    except UserError:  # to be replaced
+        return None
+    if earlier is None or earlier["iterations"]["trained"] != summary["iterations"]["trained"]:
+        return None
+    there = {entry["file"]: entry for entry in earlier["evaluations"]}
+    pairs = [(there[entry["file"]], entry) for entry in summary["evaluations"] if entry["file"] in there]
+    more = [old["tasks"] for old, new in pairs if old["iteration"] == new["iteration"] and old["tasks"] > new["tasks"]]
+    return max(more, default=None)
 
 
 def _which(folder):

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from data_generators import places
 from maml.runs import testing
 from maml.runs.resolve import settle
 from maml.runs.run import make_run
@@ -38,7 +39,7 @@ def train(  # noqa: PLR0913  (keyword-only, and the options of the command line)
     options = {"data_path": data_path and str(data_path), "eval_tasks": eval_tasks, "train": True}
     given = {"method": method, **settings}
     resolved = KIND.resolve(datasource, options, **given)
-    resolved, folder = settle(KIND, resolved, given, logdir, train=True, resume=resume)
+    resolved, folder = settle(KIND, resolved, given, places.expanded(logdir), train=True, resume=resume)
     protocol = KIND.protocol(resolved, options)
     run = make_run(KIND, resolved, folder, options, log)
     if not run.train(resume):

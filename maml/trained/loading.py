@@ -1,12 +1,12 @@
 """Trained classifiers, from where they lie: a run folder, a checkpoint of the authors' code, a file of one's own."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from data_generators import places
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
 from maml.runs import authors, files, testing
@@ -26,7 +26,7 @@ def load_run(folder: str | os.PathLike, checkpoint: str | int = "best") -> Class
     run's test left, weights.npz, are both the best and the latest.
     UserError for a folder without a run, a run that is not of images, and checkpoints that are missing or damaged.
     """
-    folder = Path(folder)
+    folder = places.expanded(folder)
     if not (folder / "config.json").exists():
         raise UserError(f"no run in {folder}, expected a run folder: one with config.json and checkpoints/ in it")
     record = files.read_json(folder / "config.json")

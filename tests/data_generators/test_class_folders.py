@@ -158,6 +158,19 @@ def test_another_shape_another_file_or_another_split_is_prepared_anew(splits, tm
     assert prepare("x", splits, (4, 4, 1), tmp_path / "cache")["val"].images[0, 0, 0, 0] == 3
 
 
+def test_files_of_the_same_names_sizes_and_times_elsewhere_are_others(tmp_path):
+    """As two unpacked archives, whose files all have the time 0."""
+    greys = {}
+    for place, grey in (("one", 10), ("two", 200)):
+        write(tmp_path / place, "a/1.bmp", "b/1.bmp", "c/1.bmp", grey=grey)
+        for file in (tmp_path / place).rglob("*.bmp"):
+            os.utime(file, (0, 0))
+        listing = list_classes(tmp_path / place)
+        splits = {split: {name: listing[name]} for split, name in zip(("train", "val", "test"), "abc")}
+        greys[grey] = prepare("x", splits, (4, 4, 1), tmp_path / "cache")["val"].images.max()
+    assert greys == {10: 11, 200: 201}
+
+
 def test_members_of_a_changed_zip_are_read_anew(tmp_path):
     def zipped(grey):
         write(tmp_path, "a.png", grey=grey)

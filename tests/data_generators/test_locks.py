@@ -51,6 +51,24 @@ def test_what_a_killed_process_had_is_taken_over(holder, tmp_path):
         assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
+def test_who_had_it_may_let_go_while_it_is_read_who_that_was(tmp_path, monkeypatch):
+    """The file is gone then; it is no reason to go on without a lock."""
+    tries, real = [], locks._try
+
+    def try_and_lose(file):
+        tries.append(file)
+        if len(tries) == 1:
+            (tmp_path / "lock").unlink()
+            return False
+        return real(file)
+
+    monkeypatch.setattr(locks, "_try", try_and_lose)
+    with locks.held(tmp_path / "lock", "the house"):
+        assert len(tries) == 2 and (tmp_path / "lock").exists()
+        with pytest.raises(UserError), locks.held(tmp_path / "lock", "the house"):
+            raise AssertionError("two are in")
+
+
 def test_one_may_wait_for_it(holder, tmp_path, capsys):
     threading.Timer(0.3, lambda: (holder.stdin.write("\n"), holder.stdin.flush())).start()
     with locks.held(tmp_path / "lock", "the house", wait=True):

@@ -23,15 +23,16 @@ INTERVALS = {"METRICS_EVERY": 10, "CHECKPOINT_EVERY": 20, "VALIDATION_TASKS": 4}
 
 
 def image_tasks(num_classes=2, sizes=(4, 4, 4, 4)):
-    """Classes of random 8x8 images; sizes: images of each class."""
+    """Classes of random 8x8 images; sizes: images of each class, of all splits or {split: sizes}."""
     rng = np.random.default_rng(0)
-    offsets = np.cumsum([0, *sizes])
 
-    def classes():
+    def classes(sizes):
+        offsets = np.cumsum([0, *sizes])
         images = rng.integers(0, 256, (offsets[-1], 8, 8, 1), dtype=np.uint8)
         return ImageClasses(images, offsets, tuple(f"class {i}" for i in range(len(sizes))))
 
-    return ImageTasks({split: classes() for split in ("train", "val", "test")}, num_classes, rotate=True)
+    of_splits = sizes if isinstance(sizes, dict) else dict.fromkeys(("train", "val", "test"), sizes)
+    return ImageTasks({split: classes(of_split) for split, of_split in of_splits.items()}, num_classes, rotate=True)
 
 
 def sinusoid_settings(**given):

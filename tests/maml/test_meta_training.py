@@ -452,6 +452,18 @@ def test_a_step_that_is_not_finite_changes_nothing_and_says_so(field, value):
     assert len(before) == 2 * 3 + 2 and all(np.array_equal(before[name], after[name]) for name in before)
 
 
+def test_a_gradient_whose_square_is_not_finite_changes_nothing_and_says_so():
+    """1e19² is beyond single precision: Adam's moments, and what clips by the norm, would be spoilt for good."""
+    method = line()
+    trainer = Trainer({"w": tf.zeros([])}, 0.001)
+
+    def steep(theta, batch, progress):
+        return {"loss": 1e20 * theta["w"] * tf.ones([1])}
+
+    metrics = trainer.compile(method, jit=False, objective=steep)(EPISODES[0])
+    assert not metrics["finite"] and trainer.second_moments["w"].numpy() == 0
+
+
 def test_a_step_that_was_not_finite_leaves_no_trace_in_the_next():
     bad = EPISODES[0]._replace(query_y=np.full_like(EPISODES[0].query_y, np.nan))
     assert_weights(trained([bad, *EPISODES]), numpy_adam(EPISODES))

@@ -16,7 +16,9 @@ from maml import methods
 from maml.cli import estimate, flags, kinds, plans, reproduce
 from maml.reports import experiments, summaries
 from maml.reports.experiments import Experiment
+from maml.runs.kind import Progress
 from maml.runs.settings import resolve
+from maml.runs.supervised import SupervisedLearner
 from rl import page as reinforcement_page
 
 ROOT = Path(__file__).parents[3]
@@ -70,6 +72,13 @@ def test_the_list_runs_nothing(tiny, called, tmp_path, capsys):
     assert call(f"--reproduce=list --logdir={tmp_path} --seeds=3") == 0 and not called
     expected = f"waves: seeds finished none, to run 1, 2, 3, 0.0 h each by python main.py {' '.join(TINY)}\n"
     assert capsys.readouterr().out == expected
+
+
+def test_a_damaged_summary_of_another_run_stops_nothing(tiny, called, tmp_path, capsys):
+    (tmp_path / "x" / "seed_1").mkdir(parents=True)
+    (tmp_path / "x" / "seed_1" / "summary.json").write_text("{")
+    assert call(f"--reproduce=list --logdir={tmp_path}") == 0
+    assert "to run 1" in capsys.readouterr().out
 
 
 def test_the_cheapest_comes_first(tiny, called, tmp_path, monkeypatch):
@@ -236,6 +245,12 @@ def test_an_estimate_is_measured_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "LEAST_SECONDS", 0.001)
     assert 0 < estimate.hours(list(TINY)) < 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_estimate_of_a_training_that_fails(monkeypatch):
+    monkeypatch.setattr(SupervisedLearner, "advance", lambda learner: Progress(failure="not finite"))
+    with pytest.raises(UserError, match="^not finite$"):
+        estimate.hours(list(TINY))
 
 
 @pytest.fixture

@@ -108,15 +108,21 @@ def case(chosen):
     return make(*chosen)
 
 
-def everything(case, theta, episode, batches):
-    """{what: tensor with M in front} of all that a method computes, but for gradients, and {what: gradient}."""
-    method, found, gradients = case.method, {}, {}
+@pytest.fixture(scope="module")
+def eager(case):
+    """Everything of the case, not compiled."""
+    return everything(case, case.episode, batches_of(case))
+
+
+def computed(case, episode, batches):
+    """{what: tensor with M in front} of all that a method computes of its θ, but for gradients."""
+    method, found = case.method, {}
 
     def add(what, nest):
         for place, tensor in enumerate(tf.nest.flatten(nest)):
             found[f"{what} {place}"] = tensor
 
-    state = method.start(theta, episode.support_x, episode.support_y)
+    state = method.start(case.theta, episode.support_x, episode.support_y)
     add("state at the start", state)
     if method.step is not None:
         state = method.step(state, episode.support_x, episode.support_y)
@@ -124,9 +130,22 @@ def everything(case, theta, episode, batches):
     add("outputs", method.predict(state, episode.query_x))
     add("outputs one by one", method.predict(state, episode.query_x, episode.support_x))
     for what, (objective, _) in case.objectives.items():
-        add(f"objective of {what}", objective(theta, batches[what], 0.5))
-        gradients |= {f"{what} {n}": g for n, g in meta_gradient(objective, theta, batches[what], 0.5)[1].items()}
-    return found, gradients
+        add(f"objective of {what}", objective(case.theta, batches[what], 0.5))
+    return found
+
+
+def gradients_of(case, batches):
+    """{what: gradient} of each objective."""
+    found = {}
+    for what, (objective, _) in case.objectives.items():
+        gradients = meta_gradient(objective, case.theta, batches[what], 0.5)[1]
+        found |= {f"{what} {name}": gradient for name, gradient in gradients.items()}
+    return found
+
+
+def everything(case, episode, batches):
+    """What is computed, and the gradients."""
+    return computed(case, episode, batches), gradients_of(case, batches)
 
 
 def batches_of(case):
@@ -152,28 +171,28 @@ def test_init_is_a_function_of_the_seed(case):
     assert not first or any(not np.array_equal(first[name], other[name]) for name in first)
 
 
-def test_compiled_is_eager(case):
+def test_compiled_is_eager(case, eager):
     """By XLA where the method is for it."""
-    arguments = case.theta, case.episode, batches_of(case)
-    compiled = tf.function(lambda *a: everything(case, *a), jit_compile=case.method.xla)
-    for got, expected in zip(compiled(*arguments), everything(case, *arguments)):
+    compiled = tf.function(lambda *data: everything(case, *data), jit_compile=case.method.xla)
+    for got, expected in zip(compiled(case.episode, batches_of(case)), eager):
         assert_same(got, expected, 1e-9)
 
 
-@pytest.mark.parametrize("dtype", [tf.float32, tf.float64], ids=lambda dtype: dtype.name)
-def test_floats_stay_what_they_are(chosen, dtype):
-    case = make(*chosen, dtype)
-    found = everything(case, case.method.init(0), case.episode, batches_of(case))
-    assert all(t.dtype == dtype for t in (*case.method.init(0).values(), *found[1].values()))
-    assert {t.dtype for t in found[0].values() if t.dtype.is_floating} == {dtype}
+def test_floats_stay_what_they_are(chosen, eager):
+    """Every tensor is of the type of θ and of the data."""
+    single = make(*chosen, tf.float32)
+    found = {tf.float64: eager, tf.float32: everything(single, single.episode, batches_of(single))}
+    for dtype, (values, gradients) in found.items():
+        assert {t.dtype for t in values.values() if t.dtype.is_floating} == {dtype}
+        assert {t.dtype for t in gradients.values()} <= {dtype}
+    assert {w.dtype for w in single.method.init(0).values()} <= {tf.float32}
 
 
-def test_tasks_together_are_each_alone(case):
-    together, _ = everything(case, case.theta, case.episode, batches_of(case))
+def test_tasks_together_are_each_alone(case, eager):
+    together, _ = eager
     for i in range(M):
         one = tf.nest.map_structure(lambda t, i=i: t[i : i + 1], (case.episode, batches_of(case)))
-        alone, _ = everything(case, case.theta, *one)
-        assert_same({what: t[i : i + 1] for what, t in together.items()}, alone, 1e-9)
+        assert_same({what: t[i : i + 1] for what, t in together.items()}, computed(case, *one), 1e-9)
 
 
 def test_a_task_by_itself_does_not_see_the_other_queries(case):

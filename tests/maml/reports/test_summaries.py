@@ -45,6 +45,13 @@ def test_runs_are_sorted_by_experiment_and_seed(tmp_path):
     assert [(run.experiment, run.seed) for run in summaries.load_all(tmp_path)] == [("a", 2), ("a", 10), ("b", 1)]
 
 
+def test_a_run_that_was_set_aside_is_none(tmp_path):
+    folder = result_folders.write_run(tmp_path, "a", 1)
+    folder.rename(f"{folder}.old-1")
+    result_folders.write_run(tmp_path, "a", 1)
+    assert [run.folder.name for run in summaries.load_all(tmp_path)] == ["seed_1"]
+
+
 @pytest.mark.parametrize(
     "changes, complaint",
     [

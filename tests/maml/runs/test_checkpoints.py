@@ -31,7 +31,7 @@ def saved(folder, iterations, keep=None, scores=None):
 def read_latest(folder):
     """(iteration, weight) by a state that knows nothing of the one that was saved."""
     module = state(-1.0)
-    iteration = Checkpoints(folder, module, {}).restore_latest()
+    iteration = Checkpoints(folder, module, {}).restore_latest(put_aside=True)
     return iteration, float(module.weight[0])
 
 
@@ -115,6 +115,13 @@ def test_a_damaged_one_is_no_longer_counted(tmp_path):
     assert kept.iterations() == [1]
 
 
+def test_who_only_reads_puts_nothing_aside(tmp_path):
+    kept = saved(tmp_path, [1, 2])
+    damage(tmp_path, 2)
+    assert Checkpoints(tmp_path, state(-1.0), {}).restore_latest() == 1
+    assert kept.iterations() == [1, 2]
+
+
 def test_the_same_one_may_be_damaged_twice(tmp_path):
     for _ in range(2):
         saved(tmp_path, [1, 2])
@@ -177,6 +184,11 @@ def test_the_best_are_known_best_first_and_the_earlier_of_two_that_are_equal(tmp
 def test_the_five_best_are_kept_beside_the_newest(tmp_path):
     scores = {iteration: -abs(iteration - 4) / 10 for iteration in range(1, 30)}  # from the best: 4, 3, 5, 2, 6, 1
     assert saved(tmp_path, range(1, 30), scores=scores).iterations() == [*range(2, 7), *range(20, 30)]
+
+
+def test_a_score_that_is_no_number_is_as_good_as_none(tmp_path):
+    scores = {1000: 0.9, 2000: float("nan"), 3000: 0.95, 4000: 0.93}
+    assert saved(tmp_path, scores, scores=scores).best(4) == [3000, 4000, 1000]
 
 
 def test_a_damaged_score_is_as_good_as_none(tmp_path):

@@ -1,6 +1,7 @@
 """Files of a run: what is written is read back, whole, and damage is named."""
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -112,6 +113,19 @@ def test_killed_and_resumed_table_is_the_uninterrupted_one(tmp_path, checkpoint,
     files.truncate_table(tmp_path / "resumed.csv", checkpoint)
     write_metrics(tmp_path / "resumed.csv", checkpoint + 1, 12)
     assert (tmp_path / "resumed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_row_that_is_written_in_part_is_an_error(tmp_path):
+    """As where a disk is full at the end of a block: the next row would stand behind the torn one."""
+    files.append_row(tmp_path / "t.csv", ("a", "b"), {"a": 1, "b": 2})
+    limit = (tmp_path / "t.csv").stat().st_size + 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            files.append_row(tmp_path / "t.csv", ("a", "b"), {"a": 3, "b": 4})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_torn_header_is_written_again(tmp_path):

@@ -114,5 +114,11 @@ def test_a_class_without_an_image_left_to_ask_is_an_error():
         episodes(settings)
 
 
+def test_a_single_class_is_nothing_to_train_on():
+    settings = resolve("glyphs", "prototypical", num_classes=2)
+    with pytest.raises(UserError, match="there is 1 class to train on, expected two or more"):
+        episodes(settings, sizes=(4,))
+
+
 def test_waves_have_no_classes_to_cut():
     assert training_episodes(resolve("sinusoid"), SinusoidTasks())[1] is None

@@ -29,6 +29,11 @@ def test_commit_says_when_the_code_was_changed(tmp_path, monkeypatch):
     (tmp_path / "results/summary.json").write_text("2")
     clean = provenance.provenance()["commit"]
     assert len(clean) == 40
+    (tmp_path / "notes.txt").write_text("1")
+    assert provenance.provenance()["commit"] == clean
+    (tmp_path / "maml/new.py").write_text("1")
+    assert provenance.provenance()["commit"] == f"{clean}+changes"
+    (tmp_path / "maml/new.py").unlink()
     (tmp_path / "maml/code.py").write_text("2")
     assert provenance.provenance()["commit"] == f"{clean}+changes"
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))  # as in a hook of another project

@@ -7,6 +7,7 @@ import pytest
 
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
+from maml.methods.card import Task
 from maml.runs.settings import Settings, resolve, task_fractions
 
 RESULTS = Path(__file__).parents[3] / "results"
@@ -192,6 +193,13 @@ def test_the_way_through_json_and_back(source):
 
 def record(**changes):
     return {**resolve("omniglot").to_dict(), **changes}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_presets_know_what_a_data_source_is(name):
+    """Methods import no data."""
+    task = Task(name)
+    assert (task.photographs, task.classification) == (SOURCES[name].photographs, SOURCES[name].has_images)
 
 
 def test_an_unknown_setting_in_the_file_is_named():

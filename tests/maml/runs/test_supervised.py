@@ -59,6 +59,12 @@ def test_a_method_without_inner_steps_has_no_unadapted_loss_to_pretrain_on(tmp_p
         run.train()
 
 
+def test_a_method_whose_first_layer_sees_more_than_the_image_has_no_classifier_to_pretrain(tmp_path):
+    given = {"num_classes": 2, "num_filters": 3, "max_pool": False, "pretrain_iterations": 5}
+    with pytest.raises(UserError, match="context_vector has no classifier to pre-train, expected pretrain_iterations="):
+        killed.run(tmp_path, resolve("glyphs", "context_vector", **given), killed.image_tasks())
+
+
 @pytest.mark.parametrize("pretrain, ends", [(0, [4, 8, 20]), (10, [10, 14, 18, 30])])
 def test_a_methods_stages_are_parts_of_the_meta_training(tmp_path, pretrain, ends):
     given = {"num_epochs": 10, "first_order_epochs": 2, "multi_step_epochs": 4, "pretrain_iterations": pretrain}

@@ -246,6 +246,17 @@ def test_another_protocol_is_recorded_beside_the_headline(elsewhere, other):
     assert table(elsewhere, headline["headline"]) == table_before
 
 
+def test_a_quick_look_does_not_replace_a_result(elsewhere, capsys):
+    result = testing.test(elsewhere, Protocol("test", (1,), tasks=4), "python main.py")
+    before = {path.name: path.read_bytes() for path in elsewhere.folder.iterdir()}
+    look = testing.test(elsewhere, Protocol("test", (1,), tasks=2), "python main.py")
+    assert look["evaluations"][0]["tasks"] == 2
+    assert {path.name: path.read_bytes() for path in elsewhere.folder.iterdir()} == before
+    assert "keeps its test on 4 tasks: this one is not written" in capsys.readouterr().err
+    testing.test(elsewhere, Protocol("test", (1,), tasks=5), "python main.py")
+    assert written(elsewhere)["evaluations"][0]["tasks"] == 5 > result["evaluations"][0]["tasks"]
+
+
 def test_what_another_test_writes_meanwhile_is_kept(elsewhere, capsys):
     how = {"split": "test", "shots": (1,), "tasks": 2}
     headline = testing.test(elsewhere, Protocol(**how), "python main.py")
@@ -355,6 +366,12 @@ def test_a_test_of_the_headline_leaves_the_weights(elsewhere):
     assert (about["title"], about["iteration"], about["trained"]) == (TITLE, 20, 20)
 
 
+def test_another_test_after_a_longer_training_removes_those_of_the_shorter(elsewhere):
+    files.write_weights(elsewhere.folder / "weights.npz", elsewhere.weights(), {**ABOUT, "trained": 10})
+    testing.test(elsewhere, Protocol("val", (1,), tasks=2), "")
+    assert not (elsewhere.folder / "weights.npz").exists()
+
+
 def test_another_test_leaves_none(elsewhere):
     testing.test(elsewhere, Protocol("val", (1,), tasks=2), "")
     assert not (elsewhere.folder / "weights.npz").exists()
@@ -386,6 +403,17 @@ def test_weights_of_the_authors_are_in_a_folder_that_says_so(imported):
         imported[0].folder.parent.name.endswith("_imported_model59000")
         and (imported[0].folder / "config.json").exists()
     )
+
+
+def test_other_weights_of_the_same_name_are_refused(imported, tmp_path):
+    run, _ = imported
+    testing.test(run, Protocol("test", (1,), tasks=2), "", "model59000")
+    authors.import_into(run, tmp_path / "model59000")
+    (tmp_path / "other").mkdir()
+    others = random_weights(run.learner.method, seed=1, dtype=np.float32)
+    authors_code.save(tmp_path / "other" / "model59000", others)
+    with pytest.raises(UserError, match="holds the results of another checkpoint of the name model59000"):
+        authors.import_into(run, tmp_path / "other" / "model59000")
 
 
 def test_weights_of_the_authors_are_tested_as_they_are(imported):
@@ -542,6 +570,25 @@ def test_the_headline_is_of_the_summary_as_it_is_written(images):
     """Nothing but text goes between."""
     there = json.loads((images[0].folder / "summary.json").read_text())
     assert testing.headline(there, images[0].settings) == testing.headline(images[1], images[0].settings)
+
+
+def test_test_classes_may_be_smaller_than_those_of_the_training(tmp_path):
+    """The sequence is as long as they allow."""
+    given = {"num_classes": 2, "metatrain_iterations": 1, "sequence_shots": 6, "hidden": 4}
+    tasks = killed.image_tasks(sizes={"train": (6, 6), "val": (6, 6), "test": (3, 3)})
+    run = killed.run(tmp_path, resolve("glyphs", "lstm", **given), tasks)
+    (tested,) = run.learner.evaluate(Protocol("test", shots=(1,), tasks=2), tmp_path)
+    assert "instance_3_accuracy" in tested.evaluation["measures"]
+    assert "instance_4_accuracy" not in tested.evaluation["measures"]
+
+
+def test_where_validation_has_too_few_classes_the_step_size_is_the_methods_own(tmp_path, capsys):
+    given = {"num_classes": 3, "num_filters": 3, "max_pool": False, "metatrain_iterations": 1}
+    tasks = killed.image_tasks(3, sizes={"train": (4,) * 4, "val": (4,) * 2, "test": (4,) * 3})
+    run = killed.run(tmp_path, resolve("glyphs", "pretrained", **given), tasks)
+    (tested,) = run.learner.evaluate(Protocol("test", (1,), **QUICK), tmp_path)
+    assert tested.evaluation["inner_lr"] == run.settings.own.inner_lr
+    assert "there are 2 classes to validate on, and 3 in a task" in capsys.readouterr().err
 
 
 def test_what_a_sequence_learner_tells_of_each_instance_is_measured_on_test_classes(tmp_path):
