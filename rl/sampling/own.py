@@ -101,8 +101,8 @@ class Environments:
             seed = None if seeds is None else int(seeds[number])
             observation, _ = self._envs[i].reset(seed=seed, options=self.kind.options(self.tasks[i].copy()))
             self.observations[i] = self._seen(observation, i)
-            if not np.isfinite(self.observations[i]).all():
-                raise UserError(f"reset of the environment gave {observation}, expected finite numbers")
+            if bad := np.count_nonzero(~np.isfinite(self.observations[i])):
+                raise UserError(f"an observation at reset of the environment isn't finite in {bad} numbers, expected 0")
         self.steps[ids] = 0
         return self.observations
 

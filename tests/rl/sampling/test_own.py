@@ -88,7 +88,9 @@ def test_a_start_that_is_not_finite_gets_one_line():
         def reset(self, *, seed=None, options=None):
             return np.array([[np.nan]]), {}
 
-    with pytest.raises(UserError, match="^reset of the environment gave ..nan.., expected finite numbers$"):
+    with pytest.raises(
+        UserError, match="^an observation at reset of the environment isn't finite in 1 numbers, expected 0$"
+    ):
         OwnKind(Nowhere).simulator("", 2, None, False, 5).reset(np.zeros([2, 1]), [1, 2])
 
 
