@@ -17,7 +17,7 @@ from rl.settings import METHODS
 # Of metrics.csv. "iteration": outer steps taken or rejected so far. The returns are those of θ before the last.
 METRICS_COLUMNS = (
     "iteration", "pre_return", "post_return", "loss_before", "loss", "kl", "backtracks", "accepted", "steps",
-    "diverged", "sampling_seconds", "learning_seconds",
+    "diverged", "sampling_seconds", "learning_seconds", "episode_steps", "policy_std",
 )  # fmt: skip
 ADAPTATION_COLUMNS = ("step", "return", "return_std", "return_sem")
 # Over how many iterations the return that chooses a checkpoint is averaged. Ours: the tasks of one are a draw, whose
