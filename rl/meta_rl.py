@@ -267,8 +267,8 @@ def _failure(spoilt, returns, outcome, not_finite_in_a_row):
         return f"every simulation diverged {'before' if spoilt else 'after'} adaptation"
     if outcome.accepted and not np.isfinite([outcome.loss, outcome.kl]).all():
         return "loss or KL is not finite after the outer step"
-    if not_finite_in_a_row == NOT_FINITE_IN_A_ROW:
-        return f"{not_finite_in_a_row} outer steps in a row were rejected ({outcome.reason(np.inf)}), the last"
+    if not_finite_in_a_row >= NOT_FINITE_IN_A_ROW:
+        return f"the outer step was rejected {not_finite_in_a_row} times in a row ({outcome.reason(np.inf)})"
     return ""
 
 
