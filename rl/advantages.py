@@ -7,6 +7,7 @@ cbfinn/maml_rl, rllab/.
 import numpy as np
 import tensorflow as tf
 
+from data_generators.errors import UserError
 from maml.chunks import map_chunks
 
 DISCOUNT = 0.99  # γ, [M] every training script
@@ -50,15 +51,20 @@ def baseline_features(observations, times, mask):
 def solve(gram, moments, ridge=RIDGE):
     """c [M, F] of the ridge regression (FᵀF + ridge·I)c = Fᵀy. gram: FᵀF [M, F, F], moments: Fᵀy [M, F].
 
-    Where one has no solution in numbers, all are tried again with ten times the ridge; the fifth time the error stands.
+    Where one has no finite solution, all are tried again with ten times the ridge. UserError where the fifth has none.
     """
     for i in range(TRIES):
+        damped = gram + ridge * 10**i * tf.eye(gram.shape[-1], dtype=gram.dtype)
         try:
-            damped = gram + ridge * 10**i * tf.eye(gram.shape[-1], dtype=gram.dtype)
-            return tf.linalg.solve(damped, moments[:, :, None])[:, :, 0]
+            solution = tf.linalg.solve(damped, moments[:, :, None])[:, :, 0]
         except tf.errors.InvalidArgumentError:
-            if i == TRIES - 1:
-                raise
+            continue
+        if tf.reduce_all(tf.math.is_finite(solution)):
+            return solution
+    raise UserError(
+        f"the baseline's regression has no finite solution, with a ridge of {ridge * 10 ** (TRIES - 1):g} either; "
+        "expected rewards and observations of a size that can be squared and summed"
+    )
 
 
 # A task at a time, as the features of all would be gigabytes for the ant; in TensorFlow rather than NumPy for one task

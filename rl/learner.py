@@ -12,12 +12,12 @@ from maml.runs.kind import Progress, Tested
 from maml.runs.progress import Bar
 from rl import published
 from rl.meta_rl import MetaRL
-from rl.settings import METHODS
+from rl.settings import BY_ADAM, METHODS
 
 # Of metrics.csv. "iteration": outer steps taken or rejected so far. The returns are those of θ before the last.
 METRICS_COLUMNS = (
     "iteration", "pre_return", "post_return", "loss_before", "loss", "kl", "backtracks", "accepted", "steps",
-    "diverged", "sampling_seconds", "learning_seconds",
+    "diverged", "sampling_seconds", "learning_seconds", "episode_steps", "policy_std",
 )  # fmt: skip
 ADAPTATION_COLUMNS = ("step", "return", "return_std", "return_sem")
 # Over how many iterations the return that chooses a checkpoint is averaged. Ours: the tasks of one are a draw, whose
@@ -63,7 +63,8 @@ class PolicyLearner:
         metrics = self.meta.iterate()
         reason, failure, spoilt = (metrics.pop(name) for name in ("reason", "failure", "spoilt"))
         if failure:
-            failure = f"{failure} at iteration {sampled + 1}; a smaller --meta_lr or --update_lr may help"
+            advice = f"--resume=False with a smaller {_step_sizes(self.settings)} starts anew"
+            failure = f"{failure} at iteration {sampled + 1}; {advice}"
             return Progress(failure=failure, spoilt_since=sampled if spoilt else None)
         self._returns.append(metrics["post_return"])
         full = len(self._returns) == min(WINDOW, self.settings.total_iterations)
@@ -115,9 +116,10 @@ class PolicyLearner:
         for step, (_, sampled) in enumerate(bar):
             returns.append(np.array(of_all(sampled.returns.tolist())))
             if lost := np.count_nonzero(np.isnan(returns[-1])):
+                expected = "another checkpoint" + (", or a smaller --update_lr" if step else "")
                 raise UserError(
                     f"every simulation of {lost} of {len(tasks)} tasks diverged after {step} gradient steps, so that "
-                    "there is no return to quote; expected another checkpoint, or a smaller --update_lr"
+                    f"there is no return to quote; expected {expected}"
                 )
             diverged += sum(of_all(sampled.diverged.sum(1).tolist()))
             if self.settings.datasource == "point" and TRAJECTORY_TASK < len(tasks):
@@ -156,6 +158,12 @@ class PolicyLearner:
             "error_is": published.SPREAD,
             "source": curve.source,
         }
+
+
+def _step_sizes(settings):
+    """The flags that settings of a training have for them: '--max_kl or --update_lr'."""
+    outer = "--meta_lr" if settings.outer in BY_ADAM else "--max_kl"
+    return f"{outer} or --update_lr" if settings.num_updates else outer
 
 
 def _sems(returns):

@@ -24,6 +24,7 @@ from rl.settings import BY_ADAM, largest_divisor
 # Streams of random numbers beside the one of each meta-iteration: what is drawn once, evaluations, and which tasks the
 # Hessian-vector products are of.
 ONCE, EVALUATION, HVP_TASKS = 2**31, 2**31 + 1, 2**31 + 2
+NOT_FINITE_IN_A_ROW = 10  # outer steps rejected for that, after which there is no use in going on
 
 
 class MetaRL:
@@ -52,6 +53,7 @@ class MetaRL:
         if self.replicas.count > 1 and s.hvp_tasks is not None:
             raise UserError("hvp_tasks, of trpo_subsampled, goes with one worker; expected --strategy=none")
         self.seconds = {}
+        self._not_finite_in_a_row = 0  # outer steps, up to the last
         self._sampler = self._outer_sampler = None
         self._num_threads = num_threads
         loss = dict(inner_loss=s.inner_loss, ratio_clip=s.ratio_clip, kl_penalty=s.inner_kl_penalty)
@@ -112,14 +114,16 @@ class MetaRL:
     def iterate(self):
         """The metrics of one meta-iteration (algorithm 3, lines 3 to 10), plain numbers but for a text.
 
-        "pre_return", "post_return": mean return over tasks of θ and of the adapted policies; NaN where all episodes of
-            a task diverged.
+        "pre_return", "post_return": mean return of θ and of the adapted policies, over the tasks but those all of whose
+            episodes diverged; NaN where there is no other.
         "loss_before", "loss": the surrogate before and after the outer step.
         "kl", "backtracks": of the outer step, and how often it was shortened.
         "accepted", "reason": whether the step was taken, and why not, a text.
         "failure", "spoilt": why the training can't go on, a text or "", and whether θ was at fault before this step.
         "steps", "diverged": of environments that entered, and episodes whose simulation failed.
         "sampling_seconds", "learning_seconds": wall clock.
+        "episode_steps": mean length of an episode after adaptation.
+        "policy_std": mean standard deviation of θ's actions.
         """
         s, iteration, seconds = self.settings, self.iteration, Counter()
         tasks = self.tasks(iteration)[self._part]
@@ -138,13 +142,14 @@ class MetaRL:
             outcome = self._outer_step(MetaBatch(tuple(batches[:-1]), batches[-1]), self.hvp_tasks(iteration))
             accepted = bool(outcome.accepted)
         self.seconds = dict(seconds)
-        before, after, steps, diverged = self._of_all_workers(phases)
+        before, after, steps, diverged, episode_steps = self._of_all_workers(phases)
         spoilt = bool(np.isnan(before).all())
+        self._not_finite_in_a_row = 0 if outcome.finite else self._not_finite_in_a_row + 1
         return {
-            "failure": _failure(spoilt, after, outcome),
+            "failure": _failure(spoilt, after, outcome, self._not_finite_in_a_row),
             "spoilt": spoilt,
-            "pre_return": before.mean(),
-            "post_return": after.mean(),
+            "pre_return": _mean(before),
+            "post_return": _mean(after),
             "loss_before": float(outcome.loss_before),
             "loss": float(outcome.loss),
             "kl": float(outcome.kl),
@@ -155,20 +160,26 @@ class MetaRL:
             "diverged": diverged,
             "sampling_seconds": seconds["sampling"],
             "learning_seconds": seconds.total() - seconds["sampling"],
+            "episode_steps": episode_steps,
+            "policy_std": np.exp(phases[0].log_stds.astype(np.float64)).mean(),
         }
 
     def _of_all_workers(self, phases):
-        """(returns [M] before and after adaptation, steps, diverged episodes): of the phases of all workers."""
+        """Of the phases of all workers: returns [M] before and after adaptation, steps, diverged episodes, and the mean
+        length of an episode after adaptation."""
         self.replicas.settle_stop()
-        steps = int(sum(t.mask.sum(dtype=np.float64) for t in phases))
+        steps = [int(t.mask.sum(dtype=np.float64)) for t in phases]
         own = [
             phases[0].returns.tolist(),
             phases[-1].returns.tolist(),
-            steps,
+            sum(steps),
             int(sum(t.diverged.sum() for t in phases)),
+            steps[-1],
+            int(phases[-1].ends.sum()),
         ]
-        before, after, steps, diverged = zip(*self.replicas.exchange(own))
-        return np.concatenate(before), np.concatenate(after), sum(steps), sum(diverged)
+        before, after, *counts = zip(*self.replicas.exchange(own))
+        steps, diverged, last, episodes = map(sum, counts)
+        return np.concatenate(before), np.concatenate(after), steps, diverged, last / episodes
 
     def _trpo_step(self, batch, hvp_tasks):
         s = self.settings
@@ -191,7 +202,7 @@ class MetaRL:
                 self.replicas.step_all(self.trainer.optimizer_step, gradients)
         self.trainer.iteration.assign_add(1)
         loss, kl = self._objective.value(self.trainer.current_weights(), batch)
-        return trpo.Outcome(losses[0], loss, kl, tf.constant(0), finite)
+        return trpo.Outcome(losses[0], loss, kl, tf.constant(0), finite, finite)
 
     def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,), first=0):
         """Yields (weights, Trajectories) of θ on each of M tasks, and again after each gradient step.
@@ -239,12 +250,25 @@ def _timed(seconds, part):
     seconds[part] += time.monotonic() - start
 
 
-def _failure(spoilt, returns, outcome):
-    """Why the training can't go on, or "". spoilt: θ's simulations all diverged. returns: after adaptation."""
+def _mean(returns):
+    """Over the tasks that have a return, NaN where none has."""
+    there = returns[~np.isnan(returns)]
+    return there.mean() if len(there) else np.nan
+
+
+def _failure(spoilt, returns, outcome, not_finite_in_a_row):
+    """Why the training can't go on, or "".
+
+    spoilt: θ's simulations all diverged.
+    returns: after adaptation.
+    not_finite_in_a_row: outer steps rejected for that.
+    """
     if spoilt or np.isnan(returns).all():
         return f"every simulation diverged {'before' if spoilt else 'after'} adaptation"
     if outcome.accepted and not np.isfinite([outcome.loss, outcome.kl]).all():
         return "loss or KL is not finite after the outer step"
+    if not_finite_in_a_row >= NOT_FINITE_IN_A_ROW:
+        return f"the outer step was rejected {not_finite_in_a_row} times in a row ({outcome.reason(np.inf)})"
     return ""
 
 

@@ -79,8 +79,7 @@ def protocol_of(settings, rollouts=None, first_lr=None, tasks=None, checkpoint=P
     changes = "".join(f"_{what}_{chosen[what]:g}" for what in usual if chosen[what] != usual[what])
     # [M] 0.01 in the last script for ant direction, and MAML's published curve is flat from there on; 0.5 in the other
     # scripts, and in that one when the curves of its baselines were made.
-    as_maml = settings.method not in _PUBLISHED[settings.datasource].first_lr
-    decay = 0.01 if settings.datasource == "ant_dir" and as_maml else 0.5
+    decay = 0.01 if (settings.datasource, settings.method) == ("ant_dir", "maml") else 0.5
     return Protocol(
         steps=0 if settings.method == "oracle" else _PUBLISHED[settings.datasource].steps,
         first_lr=chosen["lr"],

@@ -1,7 +1,7 @@
 """A trained policy in use: adapted to a goal, or to an environment, of one's own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gymnasium
@@ -58,7 +58,8 @@ class TrainedPolicy:
         goal: the numbers of a task, [G]: a position, a velocity in m/s, or a direction, ±1. Or a gymnasium.Env of one's
             own with observations and actions of the same sizes (see `rl.sampling.own.OwnKind`).
         num_steps: gradient steps.
-        inner_lr: the size of the first; of those after it as at the run's test. None: that of the test.
+        inner_lr: the size of the first. None: that of the run's test. Those after it are half as long; MAML's in ant
+            direction a hundredth, as at its test, so that they hardly change anything.
         rollouts: K, episodes of full length before each step and after the last; None: those of the test.
         seed: of the episodes.
 
@@ -77,7 +78,8 @@ class TrainedPolicy:
         steps = list(meta.adapt(tasks, rates, usual.rollouts, (EVALUATION, seed)))
         returns = np.array([trajectories.returns[0] for _, trajectories in steps])
         weights = {name: np.asarray(weight)[0] for name, weight in steps[-1][0].items()}
-        return AdaptedPolicy(weights, returns, space, meta.policy.forward_numpy)
+        told = tasks[0] if self.settings.oracle else ()
+        return AdaptedPolicy(weights, returns, space, meta.policy.forward_numpy, meta.kind.observation_size, told)
 
     def _beside(self, env):
         """A MetaRL with this θ on an environment of one's own."""
@@ -103,20 +105,29 @@ class AdaptedPolicy:
     returns: float64 [steps + 1], undiscounted return of an episode before each gradient step and after the last, means
         over the episodes.
     action_space: of the environment.
+    observation_size: O.
+    told: the goal of a policy that is told its task, [G]; else nothing.
     """
 
     weights: dict
     returns: np.ndarray
     action_space: gymnasium.spaces.Box
     forward_numpy: Callable
+    observation_size: int
+    told: Sequence = ()
 
     def act(self, observation, rng=None):
         """The action for an observation [O], in the environment's action space.
 
         rng: a NumPy generator, to sample from the policy as in training; None: the mean.
+        UserError for an observation of another length.
         """
-        flat = np.asarray(observation, np.float32).reshape(1, 1, -1)
-        means, log_stds = self.forward_numpy({name: weight[None] for name, weight in self.weights.items()}, flat)
+        flat = np.asarray(observation, np.float32).ravel()
+        if len(flat) != self.observation_size:
+            expected = f"{self.observation_size}" + (", without the goal" if len(self.told) else "")
+            raise UserError(f"the observation has {len(flat)} numbers, expected {expected}")
+        seen = np.concatenate([flat, np.asarray(self.told, np.float32)])[None, None]
+        means, log_stds = self.forward_numpy({name: weight[None] for name, weight in self.weights.items()}, seen)
         action = means[0, 0]
         if rng is not None:
             action = policies.sample(action, log_stds[0], rng.standard_normal(len(action), np.float32))

@@ -6,6 +6,7 @@ cbfinn/maml_rl, sandbox/rocky/tf/optimizers/conjugate_gradient_optimizer.py and 
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from data_generators.errors import UserError
@@ -18,20 +19,26 @@ BACKTRACKS = 15  # step lengths tried: 0.8⁰ … 0.8¹⁴
 
 
 class Outcome(NamedTuple):
-    """What a TRPO step did. loss, kl: at the last step length tried, whether accepted or not; 0-d tensors."""
+    """What an outer step did. loss, kl: at the last step length tried, whether accepted or not; 0-d tensors."""
 
     loss_before: tf.Tensor
     loss: tf.Tensor
     kl: tf.Tensor
     backtracks: tf.Tensor  # int: lengths that were given up
     accepted: tf.Tensor  # bool
+    gradient_finite: tf.Tensor | bool = True  # where the step looks at that; TRPO's loss is not finite either then
+
+    @property
+    def finite(self):
+        """Whether loss, KL and gradient are."""
+        return bool(np.isfinite([self.loss, self.kl]).all() and self.gradient_finite)
 
     def reason(self, max_kl):
         """Why the step was rejected, in words; "" if it was not."""
         if self.accepted:
             return ""
-        if not (tf.math.is_finite(self.loss) and tf.math.is_finite(self.kl)):
-            return "loss or KL not finite"
+        if not self.finite:
+            return "gradient not finite" if np.isfinite([self.loss, self.kl]).all() else "loss or KL not finite"
         return "KL over its limit" if self.loss < self.loss_before and self.kl >= max_kl else "loss not lower"
 
 

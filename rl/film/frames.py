@@ -1,5 +1,6 @@
 """Pictures of episodes that were played before, by playing their actions again in a gymnasium environment."""
 
+from contextlib import closing
 from typing import NamedTuple
 
 import gymnasium
@@ -25,15 +26,15 @@ def check_renderer(name):
 
 def draw(name, scripts):
     """uint8 [n, height, width, 3] of each Script: its n frames. UserError, in one line, where there is no renderer."""
-    env = gymnasium.make(envs.get(name).id, render_mode="rgb_array").unwrapped
-    drawn = []
-    for script in scripts:
-        env.reset(seed=int(script.seed), options={"task": script.task})
-        frames = [env.render()] if 0 in script.times else []
-        for t, action in enumerate(script.actions, 1):
-            env.step(action)
-            if t in script.times:
-                frames.append(env.render())
-        drawn.append(np.stack(frames))
-    env.close()
-    return drawn
+    with closing(gymnasium.make(envs.get(name).id, render_mode="rgb_array").unwrapped) as env:
+        return [_frames(env, script) for script in scripts]
+
+
+def _frames(env, script):
+    env.reset(seed=int(script.seed), options={"task": script.task})
+    frames = [env.render()] if 0 in script.times else []
+    for t, action in enumerate(script.actions, 1):
+        env.step(action)
+        if t in script.times:
+            frames.append(env.render())
+    return np.stack(frames)

@@ -32,6 +32,8 @@ class OwnKind:
     sample_tasks: Callable | None = None
 
     def __post_init__(self):
+        if self.sample_tasks is None:
+            object.__setattr__(self, "sample_tasks", _only_task)  # frozen for others
         observations, actions = self._first.observation_space, self._first.action_space
         if not isinstance(observations, gymnasium.spaces.Box):
             raise UserError(f"the environment's observations are {observations}, expected a Box")
@@ -52,7 +54,7 @@ class OwnKind:
 
     @cached_property
     def task_size(self):
-        return np.shape(self.sample_tasks(np.random.default_rng(0), 1))[1] if self.sample_tasks else 1
+        return np.shape(self.sample_tasks(np.random.default_rng(0), 1))[1]
 
     def envs_per_task(self, rollouts):
         """How many environments episodes of a task are sampled from, where nothing else says it."""
@@ -64,19 +66,26 @@ class OwnKind:
 
     def options(self, task):
         """Those of `reset` for a task."""
-        return {"task": task} if self.sample_tasks else None
+        return None if self.sample_tasks is _only_task else {"task": task}
+
+
+def _only_task(rng, count):
+    """[count, 1], zeros: nobody is told them."""
+    return np.zeros([count, 1])
 
 
 class Environments:
     """B environments that are used as a `Simulator` is, stepped one after the other.
 
     A step after which an observation or the reward is not finite has diverged: the episode ends there with reward 0 and
-    the observation it had before.
+    the observation it had before. UserError where they are not B of them, and for a start that is not finite.
     """
 
     def __init__(self, kind, num_envs, oracle, horizon):
         self.kind, self.oracle, self.horizon = kind, oracle, horizon
         self._envs = [kind.make() for _ in range(num_envs)]
+        if (different := len({id(env.unwrapped) for env in self._envs})) < num_envs:
+            raise UserError(f"make gave {different} environments at {num_envs} calls, expected a new one at each")
         self.tasks = np.full([num_envs, kind.task_size], np.nan)
         self.observations = np.full([num_envs, kind.observation_size + oracle * kind.task_size], np.nan)
         self.steps = np.zeros(num_envs, np.int64)
@@ -92,6 +101,8 @@ class Environments:
             seed = None if seeds is None else int(seeds[number])
             observation, _ = self._envs[i].reset(seed=seed, options=self.kind.options(self.tasks[i].copy()))
             self.observations[i] = self._seen(observation, i)
+            if bad := np.count_nonzero(~np.isfinite(self.observations[i])):
+                raise UserError(f"an observation at reset of the environment isn't finite in {bad} numbers, expected 0")
         self.steps[ids] = 0
         return self.observations
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_generators.errors import UserError
 from rl import advantages
 from rl.sampling.sampler import Trajectories
 
@@ -105,6 +106,15 @@ def test_the_ridge_grows_until_there_is_a_solution():
     np.testing.assert_allclose(got, [[1 / 9e-5] * 2], rtol=1e-9)
 
 
-def test_not_a_number_stays_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        advantages.solve(tf.constant(np.full([1, 2, 2], np.nan)), tf.ones([1, 2], tf.float64))
+def test_the_ridge_grows_until_the_solution_is_finite():
+    """1e304 over a ridge of 1e-5 is beyond the largest double, 1.8e308; over 1e-4 it is 1e308."""
+    got = advantages.solve(tf.zeros([1, 1, 1], tf.float64), tf.constant([[1e304]], tf.float64))
+    np.testing.assert_allclose(got, [[1e308]])
+
+
+@pytest.mark.parametrize("gram, moment", [(np.nan, 1.0), (1.0, np.inf)])
+def test_without_a_finite_solution_there_is_one_line(gram, moment):
+    with pytest.raises(
+        UserError, match="^the baseline's regression has no finite solution, with a ridge of 0.1 either;"
+    ):
+        advantages.solve(tf.constant(np.full([1, 2, 2], gram)), tf.constant(np.full([1, 2], moment)))

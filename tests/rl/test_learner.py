@@ -145,9 +145,41 @@ def test_a_step_that_ruins_the_policy_stops_the_training_and_is_not_saved(tmp_pa
     run = make_run(tmp_path, outer="adam", meta_lr=1e38)
     with pytest.raises(UserError) as error:
         run.train()
-    said = "loss or KL is not finite after the outer step at iteration 1; a smaller --meta_lr or --update_lr may help"
+    said = "loss or KL is not finite after the outer step at iteration 1"
+    said += "; --resume=False with a smaller --meta_lr or --update_lr starts anew"
     assert str(error.value) == f"{said}; the last good checkpoint is of iteration 0 in {tmp_path / 'checkpoints'}"
     assert run.checkpoints.iterations() == [0] and not (tmp_path / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "method, given, flags",
+    [
+        ("maml", {}, "--max_kl or --update_lr"),
+        ("maml", dict(outer="promp"), "--meta_lr or --update_lr"),
+        ("oracle", {}, "--max_kl"),
+        ("pretrained", {}, "--meta_lr"),  # of 2-D navigation: Adam
+    ],
+)
+def test_the_step_sizes_that_may_help_are_flags_of_this_training(tmp_path, monkeypatch, method, given, flags):
+    monkeypatch.setattr(MetaRL, "iterate", lambda self: fake_iterate(self) | {"failure": "it fails"})
+    with pytest.raises(
+        UserError, match=f"^it fails at iteration 1; --resume=False with a smaller {flags} starts anew;"
+    ):
+        make_run(tmp_path, method, **given).train()
+
+
+def test_columns_that_came_later_stand_behind_those_of_an_older_table(tmp_path, monkeypatch):
+    older = METRICS_COLUMNS[: METRICS_COLUMNS.index("learning_seconds") + 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(PolicyLearner, "columns", older)
+        patch.setattr(MetaRL, "iterate", fake_iterate)
+        make_run(tmp_path, iterations=1).train()
+    assert files.read_columns(tmp_path / "metrics.csv") == older
+    make_run(tmp_path, iterations=2).train()
+    first, second = files.read_table(tmp_path / "metrics.csv")
+    assert files.read_columns(tmp_path / "metrics.csv") == METRICS_COLUMNS
+    assert first["policy_std"] is first["episode_steps"] is None
+    assert second["episode_steps"] == 6 and second["policy_std"] > 0
 
 
 @pytest.mark.parametrize("spoilt, said", [(True, "of iteration 1 in"), (False, "of iteration 2 in")])
@@ -174,7 +206,9 @@ def test_an_iteration_without_a_return_is_no_score(tmp_path, monkeypatch):
 def test_a_policy_that_diverges_has_no_test(tmp_path):
     learner = PolicyLearner(resolve("point", metatrain_iterations=0, **FEW))
     learner.state.weights["b1"].assign(np.nan * learner.state.weights["b1"])
-    with pytest.raises(UserError, match="every simulation of 2 of 2 tasks diverged after 0 gradient steps, so that"):
+    with pytest.raises(
+        UserError, match="after 0 gradient steps, so that there is no return to quote; expected another checkpoint$"
+    ):
         learner.evaluate(protocol_of(learner.settings, tasks=2), tmp_path)
 
 

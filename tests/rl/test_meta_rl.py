@@ -156,6 +156,63 @@ def test_where_every_simulation_diverges_that_is_said(what, spoilt):
     assert metrics["diverged"] >= 2 * 3
 
 
+def test_the_return_is_of_the_tasks_that_have_one():
+    """After adaptation all episodes of the first of two tasks diverge."""
+    run, sampled = MetaRL(small()), []
+    sampler = run.sampler()
+    run._sampler = lambda *arguments: sampled.append(sampler(*arguments)) or sampled[-1]
+    broken = np.array([np.nan, 1.0], np.float32)
+    run._inner_step = lambda weights, *_: weights | {"b1": weights["b1"] * broken[:, None]}
+    metrics = run.iterate()
+    first, second = sampled[1].returns
+    assert np.isnan(first) and metrics["post_return"] == second and metrics["failure"] == ""
+
+
+@pytest.mark.parametrize("outer", ["trpo", "adam"])
+def test_ten_steps_in_a_row_that_are_not_finite_are_enough(outer):
+    run = MetaRL(small(outer=outer))
+    finite, calls = run._outer_step, []
+
+    def step(batch, tasks):
+        calls.append(1)
+        one_in_between = len(calls) == 4
+        bad = batch.outer._replace(advantages=np.nan * batch.outer.advantages)
+        return finite(batch if one_in_between else batch._replace(outer=bad), tasks)
+
+    run._outer_step = step
+    said = [run.iterate()["failure"] for _ in range(14)]
+    assert said == [*[""] * 13, "the outer step was rejected 10 times in a row (loss or KL not finite)"]
+
+
+def test_where_only_a_gradient_is_not_finite_that_is_said():
+    run = MetaRL(small(outer="adam"))
+    loss_gradient = run._objective.loss_gradient
+
+    def spoilt(weights, batch):
+        loss, gradients = loss_gradient(weights, batch)
+        return loss, gradients | {"b1": np.nan * gradients["b1"]}
+
+    run._objective.loss_gradient = spoilt
+    before, metrics = weights_of(run), run.iterate()
+    assert (metrics["accepted"], metrics["reason"]) == (False, "gradient not finite")
+    assert np.isfinite([metrics["loss"], metrics["kl"]]).all()
+    assert_same(weights_of(run), before)
+
+
+@pytest.mark.parametrize("name, ends_early", [("point", False), ("ant_vel", True)])
+def test_how_long_episodes_are_and_how_wide_the_policy(name, ends_early):
+    few = dict(meta_batch_size=2, update_batch_size=2, jit=False, tasks_per_chunk=2)
+    run, sampled = MetaRL(resolve(name, horizon=120 if ends_early else 8, **few)), []
+    sampler = run.sampler()
+    run._sampler = lambda *arguments: sampled.append(sampler(*arguments)) or sampled[-1]
+    run.trainer.weights["log_std"].assign(np.log(np.linspace(0.5, 1.5, run.kind.action_size, dtype=np.float32)))
+    metrics = run.iterate()
+    episodes = [times[np.flatnonzero(ends)] + 1 for times, ends in zip(sampled[1].times, sampled[1].ends)]
+    assert metrics["episode_steps"] == pytest.approx(np.concatenate(episodes).mean())
+    assert (metrics["episode_steps"] < run.settings.horizon) == ends_early
+    assert metrics["policy_std"] == pytest.approx(1.0)
+
+
 def test_where_nothing_goes_wrong_nothing_is_said():
     metrics = MetaRL(small()).iterate()
     assert (metrics["failure"], metrics["spoilt"], metrics["diverged"]) == ("", False, 0)

@@ -19,7 +19,8 @@ from rl.settings import resolve
         ("ant_dir", "pretrained", [0.2, 0.1, 0.1], 40),
         ("ant_dir", "oracle", [], 40),
         ("point", "anil", [0.5, 0.25, 0.25, 0.25], 40),
-        ("ant_dir", "anil", [0.1, 0.001, 0.001], 40),
+        ("ant_dir", "anil", [0.1, 0.05, 0.05], 40),
+        ("ant_dir", "context_vector", [1.0, 0.5, 0.5], 40),
     ],
 )
 def test_the_papers_test_protocol(datasource, method, rates, episodes):

@@ -17,7 +17,8 @@ FEW = dict(meta_batch_size=2, update_batch_size=2, horizon=6, jit=False, tasks_p
 
 def write_run(folder, method="maml", **given):
     """An untrained run, and what its test would leave of it."""
-    run = Run(PolicyLearner(resolve("point", method, metatrain_iterations=0, **FEW, **given)), folder, log=False)
+    given = dict(metatrain_iterations=0, **FEW) | given
+    run = Run(PolicyLearner(resolve("point", method, **given)), folder, log=False)
     run.train()
     return run
 
@@ -129,13 +130,28 @@ def test_what_cannot_be_adapted_to_gets_one_line(folder, arguments, message):
 
 
 def test_a_policy_that_is_told_its_task_takes_no_steps(tmp_path):
-    few = FEW | dict(meta_batch_size=1)
-    Run(PolicyLearner(resolve("point", "oracle", metatrain_iterations=0, **few)), tmp_path, log=False).train()
+    write_run(tmp_path, "oracle", meta_batch_size=1)
     policy = rl.load_run(tmp_path)
     with pytest.raises(UserError, match="num_steps is 1, expected 0, as this policy is told its task"):
         policy.adapt([0.3, 0.1])
-    adapted = policy.adapt([0.3, 0.1], num_steps=0)
-    assert adapted.returns.shape == (1,) and adapted.act([0.0, 0.0, 0.3, 0.1]).shape == (2,)
+    assert policy.adapt([0.3, 0.1], num_steps=0).returns.shape == (1,)
+
+
+def test_a_policy_that_is_told_its_task_acts_by_the_goal_it_was_given(tmp_path):
+    """The goal's two numbers stand behind the observation's."""
+    write_run(tmp_path, "oracle", meta_batch_size=1)
+    adapted = rl.load_run(tmp_path).adapt([0.3, 0.1], num_steps=0)
+    w, x = adapted.weights, np.array([0.2, -0.1, 0.3, 0.1])
+    for layer in ("1", "2"):
+        x = np.maximum(x @ w["w" + layer] + w["b" + layer], 0)
+    np.testing.assert_allclose(adapted.act([0.2, -0.1]), np.clip(x @ w["w3"] + w["b3"], -1, 1), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="^the observation has 4 numbers, expected 2, without the goal$"):
+        adapted.act([0.2, -0.1, 0.3, 0.1])
+
+
+def test_an_observation_of_another_length_gets_one_line(folder):
+    with pytest.raises(UserError, match="^the observation has 3 numbers, expected 2$"):
+        rl.load_run(folder).adapt([0.3, 0.1], num_steps=0).act([0.2, -0.1, 0.0])
 
 
 @pytest.mark.parametrize(

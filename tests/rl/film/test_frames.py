@@ -28,6 +28,15 @@ def test_frames_are_what_the_environment_shows_after_so_many_steps():
         assert len(np.unique(shown, axis=0)) == 7
 
 
+def test_an_episode_that_fails_closes_the_environment(monkeypatch):
+    """Or the process that draws outlives it."""
+    closed = []
+    monkeypatch.setattr("rl.envs.single.PointEnv.close", lambda env: closed.append(env), raising=False)
+    with pytest.raises(ZeroDivisionError):
+        frames.draw("point", [script("point", [0.3, 0.1], [0])._replace(actions=(1 / 0 for _ in "1"))])
+    assert len(closed) == 1
+
+
 @pytest.mark.parametrize("name, task", [("cheetah_vel", [1.0]), ("ant_dir", [-1.0])])
 def test_robots_are_drawn_beside_tensorflow(name, task):
     """Which the tests have imported: in this process the renderer may crash."""

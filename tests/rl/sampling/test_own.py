@@ -64,6 +64,36 @@ def test_an_environment_of_ones_own_is_trained_on(method):
     assert again.iterate()["post_return"] == metrics["post_return"]
 
 
+def test_without_tasks_the_environment_is_the_only_one_and_is_told_none():
+    class Told(Line):
+        def reset(self, *, seed=None, options=None):
+            assert options is None
+            return super().reset(seed=seed)
+
+    run = MetaRL(resolve("point", meta_batch_size=2, update_batch_size=3, horizon=5, jit=False), kind=OwnKind(Told))
+    assert run.iterate()["post_return"] < 0 and run.tasks(0).shape == (2, 1)
+
+
+def test_the_same_environment_again_gets_one_line():
+    """Wrapped anew, too."""
+    env = Line()
+    for make in (lambda: env, lambda: gymnasium.Wrapper(env)):
+        assert OwnKind(make).simulator("", 1, None, False, 5).reset(seeds=[1]).shape == (1, 1)
+        with pytest.raises(UserError, match="^make gave 1 environments at 3 calls, expected a new one at each$"):
+            OwnKind(make).simulator("", 3, None, False, 5)
+
+
+def test_a_start_that_is_not_finite_gets_one_line():
+    class Nowhere(Line):
+        def reset(self, *, seed=None, options=None):
+            return np.array([[np.nan]]), {}
+
+    with pytest.raises(
+        UserError, match="^an observation at reset of the environment isn't finite in 1 numbers, expected 0$"
+    ):
+        OwnKind(Nowhere).simulator("", 2, None, False, 5).reset(np.zeros([2, 1]), [1, 2])
+
+
 def test_an_action_of_one_is_a_bound_and_what_exceeds_it_is_cut():
     space = gymnasium.spaces.Box(np.float32([1, -4]), np.float32([3, 0]))
     for action, expected in (([0, 0], [2, -2]), ([1, -1], [3, -4]), ([-0.5, 0.5], [1.5, -1]), ([7, -7], [3, -4])):
