@@ -458,7 +458,7 @@ def test_a_gradient_whose_square_is_not_finite_changes_nothing_and_says_so():
     trainer = Trainer({"w": tf.zeros([])}, 0.001)
 
     def steep(theta, batch, progress):
-        return {"loss": 1e20 * theta["w"] * tf.ones([1])}
+        return {"loss": tf.fill([batch.query_x.shape[0]], 1e20 * theta["w"])}
 
     metrics = trainer.compile(method, jit=False, objective=steep)(EPISODES[0])
     assert not metrics["finite"] and trainer.second_moments["w"].numpy() == 0
