@@ -12,7 +12,7 @@ import numpy as np
 
 import rl.envs
 from maml.benchmarks import machine
-from rl import memory
+from maml.runs.allocation import keep_freed_memory
 from rl.meta_rl import MetaRL
 from rl.policy import HIDDEN
 from rl.sampling.simulator import Simulator
@@ -31,7 +31,7 @@ HORIZONS = 3  # that environments are stepped for in a round
 
 def main(name):
     """Prints the speeds of environments and of meta-iterations with the paper's settings."""
-    memory.keep_freed_memory()  # as a run does
+    keep_freed_memory()  # as a run does
     report(resolve(name), resolve(name, outer=CHEAPER))
 
 

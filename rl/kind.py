@@ -4,9 +4,9 @@ What simulates needs MuJoCo and says so where it is missing. It is imported when
 line, figures and reports of Pythons without MuJoCo 4 work.
 """
 
-from maml.runs import memory as machine
+from maml.runs import memory
 from maml.runs.kind import Kind, checkpoint_of
-from rl import memory, protocol, settings
+from rl import protocol, settings
 from rl.policy import HIDDEN
 from rl.tasks import DATASOURCES
 
@@ -38,25 +38,24 @@ def _of_training(settings):
     before = settings.num_updates * settings.rollouts  # all are kept until the outer step
     rollouts = before + (settings.outer_rollouts or settings.rollouts)
     steps = settings.num_tasks * rollouts * settings.horizon
-    weights = machine.FLOAT * settings.context_size * HIDDEN[0]  # of the context, the only size that isn't the robot's
+    weights = memory.FLOAT * settings.context_size * HIDDEN[0]  # of the context, the only size that isn't the robot's
     return {"the weights": weights, "a batch of episodes": _episodes(steps)}
 
 
 def _episodes(steps):
-    return NUMBERS_A_STEP * machine.FLOAT * steps
+    return NUMBERS_A_STEP * memory.FLOAT * steps
 
 
 def _learner(settings, options):
-    """A PolicyLearner, in a process that keeps the memory it frees."""
+    """A PolicyLearner."""
     from rl.film import frames  # noqa: PLC0415 (MuJoCo)
     from rl.learner import PolicyLearner  # noqa: PLC0415 (MuJoCo)
 
     if options.get("render"):
         frames.check_renderer(settings.datasource)
     if options.get("train"):
-        machine.check(_of_training(settings))
-    machine.check({"the episodes of a test": _episodes(_protocol(settings, options).rollouts * settings.horizon)})
-    memory.keep_freed_memory()
+        memory.check(_of_training(settings))
+    memory.check({"the episodes of a test": _episodes(_protocol(settings, options).rollouts * settings.horizon)})
     return PolicyLearner(settings)
 
 

@@ -665,3 +665,10 @@ def test_the_benchmark_of_a_method(monkeypatch):
     monkeypatch.setattr("maml.benchmarks.meta_step.main", lambda *asked: measured.append(asked))
     assert call("--benchmark --method=reptile") == 0
     assert measured == [("omniglot", "reptile")]
+
+
+def test_the_benchmark_of_larger_tasks(monkeypatch):
+    measured = []
+    monkeypatch.setattr("maml.benchmarks.meta_step.main", lambda *asked, **sizes: measured.append(sizes))
+    assert call("--benchmark --num_classes=20 --update_batch_size=5") == 0
+    assert measured == [{"num_classes": 20, "update_batch_size": 5}]

@@ -25,10 +25,12 @@ from maml.meta_training import Trainer
 from maml.method import Problem
 from maml.methods.card import Episodes
 from maml.networks import Network
+from maml.runs.allocation import keep_freed_memory
 from maml.runs.problems import input_shape_of, problem_of
 from maml.runs.settings import Settings, resolve
 
 DATASOURCES = ("omniglot", "miniimagenet")
+SIZES = ("num_classes", "update_batch_size")  # N and K may be others than 5 and 1
 # To show that rate and memory don't depend on M.
 META_BATCHES = {"omniglot": (8, 16, 32, 64, 128, 256), "miniimagenet": (2, 4, 8, 16, 32)}
 # Of the random data that stands in for the data source: training classes and images of each.
@@ -37,7 +39,7 @@ RANDOM_DATA = {"omniglot": (1100, 20), "miniimagenet": (64, 30)}
 
 @dataclass(frozen=True)
 class Case:
-    """A 5-way 1-shot meta-step to measure, with a method's preset."""
+    """A meta-step to measure, with a method's preset."""
 
     settings: Settings
 
@@ -97,7 +99,11 @@ class Case:
         offsets = np.arange(0, len(images) + 1, per_class)
         classes = ImageClasses(images, offsets, tuple(map(str, range(num_classes))))
         rotate = not self.settings.task.photographs
-        tasks, steps, of = ImageTasks({"train": classes}, 5, rotate), itertools.count(), self.episodes
+        tasks, steps, of = (
+            ImageTasks({"train": classes}, self.settings.task.num_classes, rotate),
+            itertools.count(),
+            self.episodes,
+        )
         if self.objective:
             return lambda _: tasks.batch("train", 0, next(steps), self.settings.own.batch_size)
         ways, shots, queries, *how = of._replace(num_ways=min(of.num_ways, num_classes))
@@ -116,14 +122,15 @@ class Case:
             outputs = size if network.max_pool else -(-size // 2)
             one_image = 2 * outputs**2 * 9 * channels * network.num_filters
             support, query = (4, 2) if layer == 0 else (9, 3)
-            total += one_image * of.num_ways * (own.num_updates * support + of.num_queries * query)
+            images = of.num_shots * own.num_updates * support + of.num_queries * query  # of a class
+            total += one_image * of.num_ways * images
             size, channels = size // 2 if network.max_pool else outputs, network.num_filters
         return total * num_tasks
 
     # The same step in other forms
 
     def forward_of_one_task(self, weights, x):
-        """The same network for one task, as one would write it: x [n, H, W, C] -> logits [n, 5]."""
+        """The same network for one task, as one would write it: x [n, H, W, C] -> logits [n, N]."""
         pool = self.settings.network.max_pool
         for i in range(1, 5):
             x = tf.nn.conv2d(x, weights[f"conv{i}"], 1 if pool else 2, "SAME") + weights[f"b{i}"]
@@ -136,7 +143,9 @@ class Case:
 
     def method_of(self, forward):
         """MAML on a network with this forward."""
-        problem = Problem(self.shape, 5, lambda _: Network(None, forward), None, losses.cross_entropy, losses.accuracy)
+        learnt = losses.cross_entropy, losses.accuracy
+        outputs = self.settings.task.num_classes
+        problem = Problem(self.shape, outputs, lambda _: Network(None, forward), None, *learnt)
         return self.settings.card.build(self.settings.own, problem)
 
     def adapter_step(self):
@@ -169,13 +178,17 @@ def case_of(datasource, method="maml", **given):
         raise UserError(f"{method} has nothing to train, expected a method that has")
     num_classes, _ = RANDOM_DATA[datasource]
     turns = 1 if datasource == "miniimagenet" else 4
+    keep_freed_memory()  # as a run does
     return Case(resolve(datasource, method, train_classes=turns * num_classes, **given))
 
 
-def main(datasource, method="maml"):
-    """Prints meta-iterations a second. Of MAML in two other forms too, the flatness, and the arithmetic; of another
-    method with inner steps what it takes beside MAML."""
-    case = case_of(datasource, method)
+def main(datasource, method="maml", **sizes):
+    """Prints meta-iterations a second. Of MAML in other chunks and two other forms too, the flatness, and the
+    arithmetic; of another method with inner steps what it takes beside MAML.
+
+    sizes: those of SIZES that are given, by flag.
+    """
+    case = case_of(datasource, method, **sizes)
     print(headline(case))
     started, draw, num_tasks = time.perf_counter(), case.draw(), case.settings.training.num_tasks
     step = case.step(case.method())
@@ -187,16 +200,17 @@ def main(datasource, method="maml"):
         print(f"{rate:8.2f} meta-iterations/s  {name}")
     fast, *slow = rates.values()
     if case.is_beside_maml:
-        _print_beside_maml(case)
+        _print_beside_maml(case, sizes)
     if slow:
-        print(f"ratio to the adapter {fast / slow[0]:.2f}, to the authors' form {fast / slow[1]:.2f}")
+        others = zip(("the other chunks", "the adapter", "the authors' form"), slow, strict=True)
+        print("ratio to " + ", to ".join(f"{form} {fast / rate:.2f}" for form, rate in others))
         _print_arithmetic(case.flops(num_tasks), fast, matmul)
     sampling = 1 / machine.calls_a_second(lambda: draw(num_tasks))
     print(f"drawing the tasks takes {1000 * sampling:.2f} ms, {100 * sampling * fast:.1f} % of a meta-iteration")
     if slow:
         print("meta-batch   tasks/s   peak memory, MiB (a process each)")
         for size in META_BATCHES[datasource]:
-            tasks, memory = _in_a_process(datasource, size)
+            tasks, memory = _in_a_process(case, size)
             print(f"{size:10d} {tasks:9.1f} {memory:10.0f}")
 
 
@@ -219,17 +233,19 @@ def headline(case):
 def _contenders(case, step, draw):
     """{form: a function that makes one meta-update in it}: of MAML the two others beside the library's."""
     engine, num_tasks = case.settings.engine, case.settings.training.num_tasks
-    form = f"chunks of {engine.tasks_per_chunk}, " + ("XLA" if engine.jit else "TensorFlow's own kernels")
-    steps = {form: step}
+    kernels = "XLA" if engine.jit else "TensorFlow's own kernels"
+    steps = {f"chunks of {engine.tasks_per_chunk}, {kernels}": step}
     if case.settings.method == "maml":
+        other = 2 if engine.tasks_per_chunk == 1 else 1
+        steps[f"chunks of {other}, {kernels}"] = case.step(case.method(), tasks_per_chunk=other)
         steps["single-task adapter, tf.map_fn and conv2d"] = case.adapter_step()
         steps["the authors' form: tf.map_fn over whole tasks, conv2d"] = case.whole_task_step()
     return {name: lambda one=one: one(draw(num_tasks)) for name, one in steps.items()}
 
 
-def _print_beside_maml(case):
+def _print_beside_maml(case, sizes):
     """Tasks a second in training and in learning new ones, and MAML's, alternating."""
-    cases = {case.settings.card.title: case, "MAML": case_of(case.settings.task.datasource)}
+    cases = {case.settings.card.title: case, "MAML": case_of(case.settings.task.datasource, **sizes)}
     contenders, tasks = {}, {}
     for title, one in cases.items():
         draw, step, learn = one.draw(), one.step(one.method()), one.learning(one.method())
@@ -253,9 +269,11 @@ def _print_arithmetic(flops, rate, matmul):
     )
 
 
-def _in_a_process(datasource, size):
-    """(tasks/s, peak memory in MiB) of a fresh process that runs the meta-step with `size` tasks."""
-    command = [sys.executable, "-m", "maml.benchmarks.meta_step", datasource, str(size)]
+def _in_a_process(case, size):
+    """(tasks/s, peak memory in MiB) of a fresh process that runs MAML's meta-step with `size` tasks."""
+    task = case.settings.task
+    words = task.datasource, task.num_classes, task.num_shots, size
+    command = [sys.executable, "-m", "maml.benchmarks.meta_step", *map(str, words)]
     tasks, memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(tasks), float(memory)
 
@@ -268,4 +286,5 @@ def _measure_size(case, size):
 
 
 if __name__ == "__main__":
-    print(*_measure_size(case_of(sys.argv[1]), int(sys.argv[2])))
+    ways, shots, size = map(int, sys.argv[2:])
+    print(*_measure_size(case_of(sys.argv[1], num_classes=ways, update_batch_size=shots), size))

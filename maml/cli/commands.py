@@ -156,7 +156,9 @@ def benchmark(asked):
     """Measures the speed of this machine."""
     name = asked["datasource"] if "datasource" in asked.given else "omniglot"
     kind, with_method = kinds.kind_of(name), name in meta_step.DATASOURCES
+    alone = with_method and asked["strategy"] != "multi_worker"
     understood = {*INSTEAD, "datasource", *(("method", "strategy") if with_method else ())}
+    understood |= {*meta_step.SIZES} if alone else set()
     refuse(asked, understood, lambda _: ", which the benchmark settles itself; expected the command without it")
     if asked["strategy"] not in (None, "none", "multi_worker"):
         raise UserError(f"benchmark measures strategy none or multi_worker, got {asked['strategy']}")
@@ -165,7 +167,7 @@ def benchmark(asked):
     elif with_method:
         method = kinds.method_of(kind, {"method": asked["method"]})
         before_tensorflow.hold_to(kinds.PRESETS[kind.name](name, method).to_dict()["jit"], asked.arguments)
-        meta_step.main(name, method)
+        meta_step.main(name, method, **asked.settings(meta_step.SIZES))
     elif kind is kinds.REINFORCEMENT:
         importlib.import_module(ROLLOUTS).main(name)
     else:

@@ -113,7 +113,8 @@ class Instead(Record):
     report: bool = setting(False, "rebuild <logdir>/README.md and its figures from the run folders")
     benchmark: bool = setting(
         False,
-        "measure the speed of the meta-step on this machine, of Omniglot or --datasource; "
+        "measure the speed of the meta-step on this machine, of Omniglot or --datasource, with other --num_classes and "
+        "--update_batch_size where they are given; "
         "with --strategy=multi_worker, of two workers beside one",
     )
     methods: bool = setting(False, "list the methods: name, title, what it learns, published cells, paper")

@@ -11,6 +11,7 @@ from pathlib import Path
 from data_generators import locks
 from data_generators.errors import UserError
 from maml.runs import files
+from maml.runs.allocation import keep_freed_memory
 from maml.runs.checkpoints import KEEP, Best, Checkpoints, Latest, State
 from maml.runs.events import Events
 from maml.runs.kind import Kind, Learner
@@ -28,7 +29,9 @@ def make_run(kind: Kind, settings, folder: str | Path, options: dict | None = No
     folder: where everything about it goes.
     options: {option: value} of those in kind.test_flags.
     log: write TensorBoard events too.
+    The process keeps the memory it frees from then on.
     """
+    keep_freed_memory()
     return Run(kind.learner(settings, options or {}), folder, log)
 
 

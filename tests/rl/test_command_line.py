@@ -8,9 +8,9 @@ import pytest
 from commands import call, plan, refused
 
 from maml.cli import commands
-from maml.runs import files, testing
+from maml.runs import files, run, testing
 from maml.runs.checkpoints import Latest
-from rl import benchmark, kind
+from rl import benchmark
 from rl.meta_rl import MetaRL
 
 FEW = "--meta_batch_size=2 --update_batch_size=2 --horizon=5"
@@ -47,7 +47,8 @@ def test_a_run_leaves_its_folder(folder):
 def test_whoever_runs_keeps_freed_memory(command, monkeypatch):
     """A third of a meta-iteration of the ant is spent on fetching it again otherwise."""
     calls = []
-    monkeypatch.setattr(kind.memory, "keep_freed_memory", lambda: calls.append(1))
+    for place in (run, benchmark):
+        monkeypatch.setattr(place, "keep_freed_memory", lambda: calls.append(1))
     monkeypatch.setattr(benchmark, "report", lambda *_: None)
     monkeypatch.setattr(testing, "test", lambda *_: {})
     monkeypatch.setattr(testing, "headline", lambda *_: "tested")

@@ -25,6 +25,8 @@ def test_the_arithmetic_of_the_papers_meta_iterations():
     first, others = 2 * 14**2 * 9 * 64, 2 * (7**2 + 4**2 + 2**2) * 9 * 64 * 64
     assert meta_step.case_of("omniglot").flops(32) == 32 * 5 * (first * (4 + 2) + others * (9 + 3))
     assert meta_step.case_of("miniimagenet").flops(4) == pytest.approx(88.7e9, rel=1e-3)
+    of_five = meta_step.case_of("omniglot", update_batch_size=5)
+    assert of_five.flops(32) == 5 * meta_step.case_of("omniglot").flops(32)  # as many queries, too
 
 
 @pytest.mark.parametrize("name", LEARN_IMAGES)
@@ -41,7 +43,7 @@ def test_another_method_with_steps_stands_beside_maml(little_data, monkeypatch, 
     case = meta_step.case_of("omniglot", "anil")
     monkeypatch.setattr(case.__class__, "step", lambda *_: lambda tasks: range(4))
     monkeypatch.setattr(case.__class__, "learning", lambda *_: lambda tasks: range(2))
-    meta_step._print_beside_maml(case)
+    meta_step._print_beside_maml(case, {})
     assert "     8.0 tasks/s  ANIL in training" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, resource
-from rl.memory import keep_freed_memory
+from maml.runs.allocation import keep_freed_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
