@@ -11,6 +11,9 @@ from urllib.parse import quote
 from maml.reports.summaries import Evaluation, Summary
 from maml.runs.progress import duration
 
+MADE = """Behind a commit "+changes" says that the code had changes that weren't committed. A training that was stopped
+has the command of its last test; its own is that without the flags of tests.
+"""
 BETWEEN_SEEDS = "standard deviation between seeds"
 
 
@@ -182,7 +185,7 @@ def figures(runs: Iterable[Summary], base: Path, names: Iterable[str], caption: 
 
 def how(runs: list[Summary], base: Path) -> str:
     """Commands, wall time and commit of every run, by the machine it was made on."""
-    text = "\n## How the runs were made\n" if runs else ""
+    text = f"\n## How the runs were made\n\n{MADE}" if runs else ""
     for machine in sorted({_machine(run) for run in runs}):
         rows = [_made(run, base) for run in runs if _machine(run) == machine]
         text += f"\n{machine}\n\n" + table(["run", "command", "wall time", "commit"], rows)
