@@ -125,8 +125,8 @@ def check_distinct(listings):
 def prepare(name, splits, shape, cache_dir, upright=False):
     """{"train", "val", "test"}: ImageClasses, uint8 [T, *shape], of {"train": listing, "val": ..., "test": ...}.
 
-    All are views of one memory map, prepared when the files' names, sizes or times are new to the cache (see `cached`).
-    Raises UserError for an image that can't be read.
+    All are views of one memory map, prepared when the files' places, names, sizes or times are new to the cache (see
+    `cached`). Raises UserError for an image that can't be read.
     """
     names = [label for split in SPLITS for label in splits[split]]
     files = [files for split in SPLITS for files in splits[split].values()]

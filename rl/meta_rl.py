@@ -197,7 +197,7 @@ class MetaRL:
         for _ in range(self.settings.outer_steps):
             loss, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
             losses.append(loss)
-            finite &= tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (loss, *gradients.values())])
+            finite &= tf.math.is_finite(tf.linalg.global_norm([loss, *gradients.values()]))  # Adam squares them
             if finite:
                 self.replicas.step_all(self.trainer.optimizer_step, gradients)
         self.trainer.iteration.assign_add(1)

@@ -36,7 +36,6 @@ SHORTER = {  # than that, for a command with these words in it
     "--datasource=cheetah_vel": ("--meta_batch_size=2", "--update_batch_size=2", "--horizon=5"),
     "--pretrain_iterations=70000": ("--pretrain_iterations=2",),
     "--pretrain_iterations=30000": ("--pretrain_iterations=2",),
-    "--test_iter=5000": ("--test_iter=2",),
     "--budget=8": ("--budget=1e-9",),
 }
 NOT_WITH = {  # flags above that some commands don't understand, or that would undo what they are about
@@ -126,7 +125,7 @@ def measured(monkeypatch):
     """What took minutes is only noted: the benchmarks, and the estimates of how long a training takes."""
     asked = []
     for module in (meta_step, sharing, benchmark):
-        monkeypatch.setattr(module, "main", lambda *of: asked.append(of))
+        monkeypatch.setattr(module, "main", lambda *of, **sizes: asked.append(of))
     monkeypatch.setattr(estimate, "in_a_process", lambda flags: 1.0)
     return asked
 

@@ -179,7 +179,10 @@ def case_of(datasource, method="maml", **given):
     num_classes, _ = RANDOM_DATA[datasource]
     turns = 1 if datasource == "miniimagenet" else 4
     keep_freed_memory()  # as a run does
-    return Case(resolve(datasource, method, train_classes=turns * num_classes, **given))
+    settings = resolve(datasource, method, train_classes=turns * num_classes, **given)
+    if settings.task.num_classes > num_classes:
+        raise UserError(f"num_classes is {settings.task.num_classes}, the benchmark has {num_classes} random ones")
+    return Case(settings)
 
 
 def main(datasource, method="maml", **sizes):
@@ -231,7 +234,7 @@ def headline(case):
 
 
 def _contenders(case, step, draw):
-    """{form: a function that makes one meta-update in it}: of MAML the two others beside the library's."""
+    """{form: a function that makes one meta-update in it}: of MAML in other chunks and two other forms, too."""
     engine, num_tasks = case.settings.engine, case.settings.training.num_tasks
     kernels = "XLA" if engine.jit else "TensorFlow's own kernels"
     steps = {f"chunks of {engine.tasks_per_chunk}, {kernels}": step}

@@ -89,7 +89,7 @@ def _chosen(name, method):
 
 
 def _missing(experiment, results, wanted):
-    runs = summaries.load_readable(results)
+    runs = summaries.load_all(results)
     finished = tuple(sorted(experiment.finished(runs)))
     if len(finished) >= wanted:
         return Missing(experiment, finished, (), 0.0, "")
@@ -144,7 +144,7 @@ def _run(experiment, seed, results, until, own):
     KeyboardInterrupt or subprocess.TimeoutExpired, where it was stopped, or the budget is used up: the run has saved.
     """
     before = None
-    while words := experiment.next_command(seed, summaries.load_readable(results)):
+    while words := experiment.next_command(seed, summaries.load_all(results)):
         if words == before:  # it ended without an error, and without what it is for
             print(f"{experiment.title}: still missing after {shlex.join(words)}", file=sys.stderr)
             return False

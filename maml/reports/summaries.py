@@ -188,7 +188,7 @@ def load_all(results_dir):
 
 
 def load_readable(logdir):
-    """As `load_all`, without those that are damaged: for what is about one run, which another's is not to stop."""
+    """As `load_all`, without those that are damaged: for a figure of one run, which another's damage is not to stop."""
     found = []
     for folder in _folders(logdir):
         with contextlib.suppress(UserError):

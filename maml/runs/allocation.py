@@ -12,9 +12,8 @@ def keep_freed_memory():
     It changes the whole process: for whoever runs to call, once.
 
     It maps whatever is larger than 32 MiB anew at every allocation, and the system clears each page of it. That was
-    nearly a third of a meta-iteration of `ant_dir`, where each task needs such arrays at each product, and a tenth of
-    one of 20-way Omniglot. The threshold can't be set higher, so that mapping is turned off. Other C libraries have no
-    such call and are left as they are.
+    nearly a third of a meta-iteration of `ant_dir`, where each task needs such arrays at each product. The threshold
+    can't be set higher, so that mapping is turned off. Other C libraries have no such call and are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

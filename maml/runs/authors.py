@@ -43,6 +43,7 @@ def import_into(run, given: str | Path) -> str:
     number = re.search(r"\d+$", prefix.name)
     trainer.iteration.assign(int(number[0]) if number else 0)
     files.write_json(run.folder / "config.json", run.settings.to_dict())
+    run.write_weights(prefix.name)  # by which others of the same name are told
     return prefix.name
 
 

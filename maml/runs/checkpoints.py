@@ -147,11 +147,10 @@ class Checkpoints:
             reason = str(error).splitlines()[0][:200]
             raise UserError(f"checkpoint {self._path(iteration)} is damaged: {reason}") from error
 
-    def restore_latest(self, put_aside=False):
+    def restore_latest(self):
         """Restores the newest checkpoint that can be read and returns its iteration; None where there is none.
 
-        Damaged ones are passed over, with a line on stderr.
-        put_aside: give them hidden names, once an older one is read: for who alone may write here.
+        Damaged ones are passed over, with a line on stderr, and put aside under hidden names once an older one is read.
         Raises UserError where there are checkpoints and none can be read; then all stay, lest the next start take the
         folder for an empty one.
         """
@@ -162,7 +161,7 @@ class Checkpoints:
             except UserError as error:
                 print(f"{error}; falling back to the one before", file=sys.stderr)
                 continue
-            for damaged in map(self._path, found[i + 1 :] if put_aside else ()):
+            for damaged in map(self._path, found[i + 1 :]):
                 aside = self.folder / f".damaged_{damaged.name}"
                 shutil.rmtree(aside, ignore_errors=True)
                 os.replace(damaged, aside)

@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_generators import locks
@@ -148,8 +148,7 @@ class Run:
     def _begin(self, resume):
         """The state of the newest checkpoint, and a folder in which training goes on from there."""
         if resume:
-            # Again, as another process may have gone on until the lock was ours. With it damaged ones are put aside.
-            self.checkpoints.restore_latest(put_aside=True)
+            self.checkpoints.restore_latest()  # again: another process may have gone on until the lock was ours
             self._check_length()
         else:
             set_aside(self.folder)
@@ -310,9 +309,10 @@ class Run:
     def drop_older_weights(self) -> None:
         """Removes weights.npz where it is of a shorter training than this."""
         path = self.folder / files.WEIGHTS
-        trained = files.read_weights(path)[1].get("trained") if path.exists() else None
-        if trained is not None and trained < self.iterations_trained:
-            path.unlink()
+        with suppress(UserError):  # a damaged one is named by who reads it
+            trained = files.read_weights(path)[1].get("trained") if path.exists() else None
+            if trained is not None and trained < self.iterations_trained:
+                path.unlink()
 
     def _read_weights(self):
         """Sets what a test reads of θ to that of weights.npz, and returns its label."""

@@ -11,6 +11,7 @@ from data_generators.errors import UserError
 from maml.methods.card import TOGETHER, Published
 from maml.runs import files
 from maml.runs.checkpoints import is_ensemble
+from maml.runs.protocol import TASKS
 from maml.runs.provenance import provenance
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
@@ -26,10 +27,10 @@ def test(run, protocol, command: str, imported: str | None = None) -> dict:
         protocol's checkpoint is restored.
     A test by another protocol than the headline's is added to the evaluations in summary.json and leaves the headline
     there as it is. A test of the headline leaves θ in the folder, too; θ of a shorter training doesn't stay beside a
-    result of this. Where the folder has the same test on more tasks, this one is only returned, and that is said. A run
-    may be tested while it is trained, and by several processes: they write one after the other. UserError where the
-    result that is read is not finite (others that aren't are None), and where another folder took the place of the
-    run's meanwhile.
+    result of this. A test on fewer tasks than usual is only returned where the folder has it on more. A run may be
+    tested while it is trained, and by several processes: they write one after the other. UserError where the result
+    that is read is not finite (others that aren't are None), and where another folder took the place of the run's
+    meanwhile.
     """
     before = _which(run.folder)
     label = imported or (run.restore(protocol.checkpoint) if run.replicas.is_chief else "the chief's")
@@ -62,7 +63,10 @@ test.__test__ = False  # pytest takes it for one of its own
 
 
 def _tested_on_more(path, summary):
-    """On how many tasks the same tests of the same weights are there already, where that is more; else None."""
+    """On how many tasks a test of these was made of the same weights, where this is a quick look beside it; else None.
+
+    One on as many as usual is none.
+    """
     try:
         earlier = read_summary(path) if path.exists() else None
     except UserError:  # to be replaced
@@ -71,7 +75,8 @@ def _tested_on_more(path, summary):
         return None
     there = {entry["file"]: entry for entry in earlier["evaluations"]}
     pairs = [(there[entry["file"]], entry) for entry in summary["evaluations"] if entry["file"] in there]
-    more = [old["tasks"] for old, new in pairs if old["iteration"] == new["iteration"] and old["tasks"] > new["tasks"]]
+    same = [(old.get("tasks"), new["tasks"]) for old, new in pairs if old.get("iteration") == new["iteration"]]
+    more = [old for old, new in same if isinstance(old, int) and new < min(old, TASKS)]
     return max(more, default=None)
 
 

@@ -68,6 +68,11 @@ def test_what_has_nothing_to_train_is_refused():
         meta_step.case_of("omniglot", "pixels")
 
 
+def test_more_classes_than_there_are_random_ones(little_data):
+    with pytest.raises(UserError, match="num_classes is 20, the benchmark has 8 random ones"):
+        meta_step.case_of("omniglot", num_classes=20)
+
+
 def test_the_three_forms_of_mamls_step_compute_the_same(little_data):
     case = meta_step.case_of("omniglot", num_filters=2, meta_batch_size=2)
     batch = case.draw()(2)

@@ -74,13 +74,6 @@ def test_the_list_runs_nothing(tiny, called, tmp_path, capsys):
     assert capsys.readouterr().out == expected
 
 
-def test_a_damaged_summary_of_another_run_stops_nothing(tiny, called, tmp_path, capsys):
-    (tmp_path / "x" / "seed_1").mkdir(parents=True)
-    (tmp_path / "x" / "seed_1" / "summary.json").write_text("{")
-    assert call(f"--reproduce=list --logdir={tmp_path}") == 0
-    assert "to run 1" in capsys.readouterr().out
-
-
 def test_the_cheapest_comes_first(tiny, called, tmp_path, monkeypatch):
     costly = tiny._replace(flags=(*TINY, "--norm=layer_norm"))
     monkeypatch.setattr(experiments, "experiments", lambda method: [costly, tiny])

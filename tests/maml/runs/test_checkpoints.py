@@ -31,7 +31,7 @@ def saved(folder, iterations, keep=None, scores=None):
 def read_latest(folder):
     """(iteration, weight) by a state that knows nothing of the one that was saved."""
     module = state(-1.0)
-    iteration = Checkpoints(folder, module, {}).restore_latest(put_aside=True)
+    iteration = Checkpoints(folder, module, {}).restore_latest()
     return iteration, float(module.weight[0])
 
 
@@ -113,13 +113,6 @@ def test_a_damaged_one_is_no_longer_counted(tmp_path):
     damage(tmp_path, 2)
     read_latest(tmp_path)
     assert kept.iterations() == [1]
-
-
-def test_who_only_reads_puts_nothing_aside(tmp_path):
-    kept = saved(tmp_path, [1, 2])
-    damage(tmp_path, 2)
-    assert Checkpoints(tmp_path, state(-1.0), {}).restore_latest() == 1
-    assert kept.iterations() == [1, 2]
 
 
 def test_the_same_one_may_be_damaged_twice(tmp_path):
