@@ -107,12 +107,17 @@ def statistics(weights):
 
 
 def machine():
-    """What the bits depend on: processor, number of cores and TensorFlow's version."""
+    """What the bits depend on: processor, its vector instructions, number of cores and TensorFlow's version.
+
+    A virtual machine may hide some of the instructions, by which OpenBLAS and TensorFlow choose their kernels.
+    """
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     lines = [re.search(rf"^{field}\s*:\s*(.+)$", text, re.M) for field in ("model name", "cpu family", "model")]
     name, family, model = [line[1].strip() if line else "unknown" for line in lines]
+    flags = re.search(r"^flags\s*:(.+)$", text, re.M)
     return {
+        "instructions": " ".join(sorted(re.findall(r"\b(?:avx|fma|amx)\w*", flags[1]))) if flags else "unknown",
         "processor": f"{name}, family {family}, model {model}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "tensorflow": tf.__version__,
