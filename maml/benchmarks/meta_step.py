@@ -99,11 +99,8 @@ class Case:
         offsets = np.arange(0, len(images) + 1, per_class)
         classes = ImageClasses(images, offsets, tuple(map(str, range(num_classes))))
         rotate = not self.settings.task.photographs
-        tasks, steps, of = (
-            ImageTasks({"train": classes}, self.settings.task.num_classes, rotate),
-            itertools.count(),
-            self.episodes,
-        )
+        tasks = ImageTasks({"train": classes}, self.settings.task.num_classes, rotate)
+        steps, of = itertools.count(), self.episodes
         if self.objective:
             return lambda _: tasks.batch("train", 0, next(steps), self.settings.own.batch_size)
         ways, shots, queries, *how = of._replace(num_ways=min(of.num_ways, num_classes))

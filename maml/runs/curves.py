@@ -99,8 +99,9 @@ class Curves:
         """{name: [mean, 95 % interval]} over test tasks like those of training, of what the objective returns."""
         episodes, _ = training_episodes(self.settings, self.tasks)
         ways, shots, queries, *how = episodes._replace(distorted=None)
-        if self.settings.task.classification:  # the classes of the training may be larger
-            shots = min(shots, self.tasks.smallest_class(protocol.split) - queries)
+        if self.settings.task.classification and shots > (most := self.tasks.smallest_class(protocol.split) - queries):
+            print(f"test sequences have {most} images a class instead of {shots}: no more are there", file=sys.stderr)
+            shots = most
 
         @functools.partial(tf.function, jit_compile=self.settings.engine.jit)
         def objective(task):

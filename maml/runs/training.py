@@ -30,7 +30,7 @@ def train(  # noqa: PLR0913  (keyword-only, and the options of the command line)
     datasource, method: as on the command line: "omniglot", "prototypical".
     logdir: where run folders lie. data_path: where the data lie. eval_tasks: test tasks; None: 600.
     resume: go on from what the folder holds; False trains anew and sets the old folder aside.
-    log: write TensorBoard events too.
+    log: write TensorBoard events too. The process keeps the memory that it frees from then on (`maml.runs.allocation`).
     settings: by their flags, where they are not the published ones: update_batch_size=5, metatrain_iterations=1000.
 
     UserError for values or data that can't be, TypeError for names of settings that there aren't. KeyboardInterrupt

@@ -572,7 +572,7 @@ def test_the_headline_is_of_the_summary_as_it_is_written(images):
     assert testing.headline(there, images[0].settings) == testing.headline(images[1], images[0].settings)
 
 
-def test_test_classes_may_be_smaller_than_those_of_the_training(tmp_path):
+def test_test_classes_may_be_smaller_than_those_of_the_training(tmp_path, capsys):
     """The sequence is as long as they allow."""
     given = {"num_classes": 2, "metatrain_iterations": 1, "sequence_shots": 6, "hidden": 4}
     tasks = killed.image_tasks(sizes={"train": (6, 6), "val": (6, 6), "test": (3, 3)})
@@ -580,6 +580,7 @@ def test_test_classes_may_be_smaller_than_those_of_the_training(tmp_path):
     (tested,) = run.learner.evaluate(Protocol("test", shots=(1,), tasks=2), tmp_path)
     assert "instance_3_accuracy" in tested.evaluation["measures"]
     assert "instance_4_accuracy" not in tested.evaluation["measures"]
+    assert "test sequences have 3 images a class instead of 6" in capsys.readouterr().err
 
 
 def test_where_validation_has_too_few_classes_the_step_size_is_the_methods_own(tmp_path, capsys):
