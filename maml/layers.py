@@ -55,10 +55,10 @@ def max_pool2x2(x):
 BATCH_NORM_EPSILON = 1e-3  # the default of `tf.contrib.layers.batch_norm`
 
 
-def batch_norm(x, beta, num_reference=None, gamma=None, epsilon=BATCH_NORM_EPSILON):
+def batch_norm(x, beta, num_reference=None, gamma=None, epsilon=BATCH_NORM_EPSILON, pool=False):
     """γ·(x − mean)/sqrt(var + ε) + β over examples and space, per task and channel.
 
-    x [M, n, ..., C], beta and gamma [M, C].
+    x [M, n, ..., C], beta and gamma [M, C]. pool: with `max_pool2x2` behind it.
 
     Always the statistics of the batch at hand, biased variance, an offset but no scale (gamma None), as the authors use
     `tf.contrib.layers.batch_norm` (its defaults: epsilon 0.001, center, no scale).
@@ -69,7 +69,8 @@ def batch_norm(x, beta, num_reference=None, gamma=None, epsilon=BATCH_NORM_EPSIL
     reference = rows if num_reference is None else rows[:, : num_reference * x.shape[2:-1].num_elements()]
     y = _standardise(rows, [1], epsilon, reference)
     y = y if gamma is None else y * gamma[:, None, :]
-    return tf.reshape(y + beta[:, None, :], [x.shape[0], num_examples(x), *x.shape[2:]])
+    y = tf.reshape(y + beta[:, None, :], [x.shape[0], num_examples(x), *x.shape[2:]])
+    return max_pool2x2(y) if pool else y
 
 
 def fixed_norm(x, mean, variance, beta, gamma=None, epsilon=BATCH_NORM_EPSILON):

@@ -201,9 +201,8 @@ def conv_maps(input_shape, num_filters, blocks, norm="batch_norm", xla=True, dty
         for i, block in enumerate(blocks, 1):
             hidden = form.conv3x3(hidden, weights[f"conv{i}"], stride=block.stride)
             hidden = hidden if block.padded else hidden[:, :, 1:-1, 1:-1]
-            hidden = _normalise(norm, form, hidden, weights, i, num_reference, averages)
             # Pooling and ReLU may change places: the larger of four is positive where one is. A quarter of the work.
-            hidden = tf.nn.relu(form.max_pool2x2(hidden) if block.pool else hidden)
+            hidden = tf.nn.relu(_normalise(norm, form, hidden, weights, i, num_reference, averages, block.pool))
             hidden = after_layer(hidden, i) if after_layer else hidden
         return hidden
 
@@ -259,10 +258,10 @@ def _init_norm(norm, i, size, dtype):
     return weights
 
 
-def _normalise(norm, form, x, weights, i, num_reference, averages):
-    """The bias and the normalisation of layer i = 1, 2, …, as far as there are any.
+def _normalise(norm, form, x, weights, i, num_reference, averages, pool=False):  # noqa: PLR0913
+    """The bias and the normalisation of layer i = 1, 2, …, as far as there are any, and a 2x2 max-pool where asked.
 
-    form: the module `batch_norm` is from.
+    form: the module that the layers are from.
     averages: a dict to which the layer's running averages after this batch are added, or None.
     """
     offset, scale = weights.get(f"beta{i - 1}"), weights.get(f"gamma{i - 1}")
@@ -272,13 +271,13 @@ def _normalise(norm, form, x, weights, i, num_reference, averages):
             batch_mean, batch_variance = layers.moments(x)
             averages[f"moving_mean{i - 1}"] = mean + norm.momentum * (batch_mean - mean)
             averages[f"moving_variance{i - 1}"] = variance + norm.momentum * (batch_variance - variance)
-        if mean is not None and num_reference is not None:
-            return layers.fixed_norm(x, mean, variance, offset, scale, norm.epsilon)
-        return form.batch_norm(x, offset, num_reference, scale, norm.epsilon)
-    x = layers.add_bias(x, weights[f"b{i}"])
-    if norm.kind == "layer_norm":
-        return layers.layer_norm(x, scale, offset)
-    return x
+        if mean is None or num_reference is None:
+            return form.batch_norm(x, offset, num_reference, scale, norm.epsilon, pool)
+        x = layers.fixed_norm(x, mean, variance, offset, scale, norm.epsilon)
+    else:
+        x = layers.add_bias(x, weights[f"b{i}"])
+        x = layers.layer_norm(x, scale, offset) if norm.kind == "layer_norm" else x
+    return form.max_pool2x2(x) if pool else x
 
 
 def _xavier_uniform(shape, fan_in, fan_out, seed, dtype):

@@ -1,5 +1,7 @@
 """TensorFlow's own kernels against our layers: the same functions with the same first and second derivatives."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,57 +13,94 @@ from maml.meta_training import Trainer, compiled_meta_gradient
 from maml.methods import maml
 
 M, N, C, F = 2, 3, 4, 5
+MAP, ODD, CHANNELS, KERNEL = (M, N, 8, 6, C), (M, N, 7, 5, C), (M, C), (M, 3, 3, C, F)
+NORMS = {  # of which each is tried with a max-pool behind it, too
+    "batch_norm": ("batch_norm", [MAP, CHANNELS], {}),
+    "batch_norm, odd sides": ("batch_norm", [ODD, CHANNELS], {}),
+    "batch_norm of reference": ("batch_norm", [ODD, CHANNELS], {"num_reference": 2}),
+    "batch_norm, epsilon": ("batch_norm", [MAP, CHANNELS], {"epsilon": 0.25}),
+    "batch_norm with a scale": ("batch_norm", [MAP, CHANNELS, CHANNELS], {"epsilon": 0.25}),
+    "batch_norm of reference with a scale": ("batch_norm", [MAP, CHANNELS, CHANNELS], {"num_reference": 2}),
+}
 CASES = {
-    "conv3x3": ("conv3x3", [(M, N, 7, 6, C), (M, 3, 3, C, F)], (1,)),
-    "conv3x3 stride 2": ("conv3x3", [(M, N, 7, 6, C), (M, 3, 3, C, F)], (2,)),
-    "max_pool2x2": ("max_pool2x2", [(M, N, 7, 6, C)], ()),
-    "batch_norm": ("batch_norm", [(M, N, 7, 6, C), (M, C)], ()),
-    "batch_norm of reference": ("batch_norm", [(M, N, 7, 6, C), (M, C)], (2,)),
-    "batch_norm, epsilon": ("batch_norm", [(M, N, 7, 6, C), (M, C)], (None, None, 0.25)),
-    "batch_norm with a scale": ("scaled", [(M, N, 7, 6, C), (M, C), (M, C)], (None, 0.25)),
-    "batch_norm of reference with a scale": ("scaled", [(M, N, 7, 6, C), (M, C), (M, C)], (2, 0.25)),
+    "conv3x3": ("conv3x3", [ODD, KERNEL], {"stride": 1}),
+    "conv3x3 stride 2": ("conv3x3", [ODD, KERNEL], {"stride": 2}),
+    "max_pool2x2": ("max_pool2x2", [ODD], {}),
+    **NORMS,
+    **{f"{case}, pooled": (name, shapes, {**how, "pool": True}) for case, (name, shapes, how) in NORMS.items()},
 }
 
 
-def function_of(module, name):
-    """The module's function of that name; "scaled": its batch norm of (x, β, γ)."""
-    if name == "scaled":
-        return lambda x, beta, gamma, num_reference, epsilon: module.batch_norm(x, beta, num_reference, gamma, epsilon)
-    return getattr(module, name)
+def function_of(module, case):
+    """The module's function of that case, of the tensors alone: x, and a kernel or β and γ."""
+    name, _, how = CASES[case]
+    if name != "batch_norm":
+        return functools.partial(getattr(module, name), **how)
+    return lambda x, beta, gamma=None: module.batch_norm(x, beta, gamma=gamma, **how)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float64, 1e-12), (tf.float32, 2e-5)], ids=["float64", "float32"])
+@pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_kernel_is_the_layer_with_its_derivatives(case, dtype, tolerance):
+def test_a_kernel_is_the_layer_with_its_derivatives(case, graph, dtype, tolerance):
     """float32: rounding, 6e-8 of a term, over sums of some hundred; the expected numbers are the layer's in float64."""
-    name, shapes, rest = CASES[case]
-    exact = [1 + 2 * normal(*shape, seed=i) for i, shape in enumerate(shapes)]
+    exact = [1 + 2 * normal(*shape, seed=i) for i, shape in enumerate(CASES[case][1])]
     ours = [tf.cast(a, dtype) for a in exact]
-    expected, got = (
-        [function(*arguments, *rest), *derivatives(lambda *a, function=function: function(*a, *rest), arguments)]
-        for function, arguments in ((function_of(layers, name), exact), (function_of(kernels, name), ours))
-    )
+
+    def all_of(function, arguments):
+        return [function(*arguments), *derivatives(function, arguments)]
+
+    expected = all_of(function_of(layers, case), exact)
+    got = (tf.function(all_of) if graph else all_of)(function_of(kernels, case), ours)
     for what, a, b in zip(("value", "first", "second"), got, expected):
         for i, (x, y) in enumerate(zip(tf.nest.flatten(a), tf.nest.flatten(b))):
             assert_close(x, y, tolerance, f"{what} {i}")
 
 
-def test_the_second_derivative_of_batch_norm_is_that_of_central_differences():
-    """Independent of `layers`: float64, the formula alone, along one direction."""
-    x, g, u, direction = (normal(N * 4, C, seed=i) for i in range(4))
+@pytest.mark.parametrize("pool", [False, True])
+def test_the_second_derivatives_of_batch_norm_are_those_of_central_differences(pool):
+    """Independent of `layers`: float64, the closed forms alone, along one direction of x and one of g."""
+    x, towards_x = normal(N, 5, 4, C, seed=0), normal(N, 5, 4, C, seed=1)
+    value, gradient, second = kernels._FORMULAS
 
-    def functional(x):
-        mean, variance = tf.reduce_mean(x, 0), tf.math.reduce_variance(x, 0)
-        s = tf.math.rsqrt(variance + layers.BATCH_NORM_EPSILON)
-        standard = (x - mean) * s
-        gradient = s * (g - tf.reduce_mean(g, 0) - standard * tf.reduce_mean(g * standard, 0))
-        return tf.reduce_sum(u * gradient)
+    def functional(x, g):
+        y, *saved = value(x, None, layers.BATCH_NORM_EPSILON, pool)
+        return tf.reduce_sum(w * gradient(x, g, *saved, y if pool else None))
 
+    y, *saved = value(x, None, layers.BATCH_NORM_EPSILON, pool)
+    w, g, towards_g = normal(*x.shape, seed=2), normal(*y.shape, seed=3), normal(*y.shape, seed=4)
     h = 1e-5  # truncation h² and rounding 1e-16/h are both about 1e-10
-    expected = (functional(x + h * direction) - functional(x - h * direction)) / (2 * h)
-    x, g, u, direction = (tf.reshape(t, [N, 2, 2, C]) for t in (x, g, u, direction))
-    got = tf.reduce_sum(kernels._gradient_in_x(x, g, u, layers.BATCH_NORM_EPSILON) * direction)
-    np.testing.assert_allclose(got, expected, rtol=1e-7)
+    plus, minus = (functional(x + h * sign * towards_x, g + h * sign * towards_g) for sign in (1, -1))
+    in_x, in_g = second(x, g, w, *saved, y if pool else None)
+    got = tf.reduce_sum(in_x * towards_x) + tf.reduce_sum(in_g * towards_g)
+    np.testing.assert_allclose(got, (plus - minus) / (2 * h), rtol=1e-7)
+
+
+@pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
+def test_among_equal_ones_the_first_is_chosen(graph):
+    """As TensorFlow's own max-pool does: a blank area of an image gives equal features."""
+
+    def pooled(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = kernels.batch_norm(x, tf.zeros([1, 1]), epsilon=0.0, pool=True)
+        return y, tape.gradient(y, x, output_gradients=tf.constant([1.0, 0], shape=[1, 1, 1, 2, 1]))
+
+    x = tf.constant([2.0, 2, 1, 1, 2, 1, 1, 1], shape=[1, 1, 2, 4, 1])
+    y, gradient = (tf.function(pooled) if graph else pooled)(x)
+    # mean 11/8, s = 8/sqrt(15); the chosen x̂ are 5/sqrt(15) and −3/sqrt(15). g = (1, 0): s·(g − 1/8 − x̂·5/(8·sqrt(15)))
+    at = np.array([1.0, 0, 0, 0, 0, 0, 0, 0]) - 1 / 8 - np.where(np.ravel(x) == 2, 5, -3) * 5 / (8 * 15)
+    np.testing.assert_allclose(np.ravel(y), [5 / 15**0.5, -3 / 15**0.5], rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(gradient), 8 / 15**0.5 * at, rtol=1e-5, atol=1e-6)
+
+
+def test_a_third_derivative_is_refused():
+    x, beta = normal(1, N, 4, 4, C), normal(1, C)
+    with tf.GradientTape() as outermost:
+        outermost.watch(x)
+        _, second = derivatives(kernels.batch_norm, [x, beta])
+    with pytest.raises(NotImplementedError, match="no third derivative"):
+        outermost.gradient(second[0], x)
 
 
 def test_a_network_of_kernels_is_not_compiled_by_xla():
