@@ -152,6 +152,6 @@ _COMPILED = tuple(tf.function(formula, jit_compile=True) for formula in _FORMULA
 @tf.custom_gradient
 def _without_derivative(*tensors):
     def refuse(*_):
-        raise NotImplementedError("the batch norm of large images has no third derivative; expected xla=True")
+        raise NotImplementedError("the batch norm of large images has no third derivative; expected conv_net(xla=True)")
 
     return tensors, refuse
