@@ -76,6 +76,20 @@ def test_the_second_derivatives_of_batch_norm_are_those_of_central_differences(p
     np.testing.assert_allclose(got, (plus - minus) / (2 * h), rtol=1e-7)
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_the_first_derivative_of_batch_norm_is_that_of_central_differences(pool):
+    """As above, of the value."""
+    x, towards_x = normal(N, 5, 4, C, seed=0), normal(N, 5, 4, C, seed=1)
+    value, gradient, _ = kernels._FORMULAS
+    y, *saved = value(x, None, layers.BATCH_NORM_EPSILON, pool)
+    g, h = normal(*y.shape, seed=3), 1e-5
+    plus, minus = (
+        tf.reduce_sum(g * value(x + h * sign * towards_x, None, layers.BATCH_NORM_EPSILON, pool)[0]) for sign in (1, -1)
+    )
+    got = tf.reduce_sum(gradient(x, g, *saved, y if pool else None) * towards_x)
+    np.testing.assert_allclose(got, (plus - minus) / (2 * h), rtol=1e-7)
+
+
 @pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
 def test_among_equal_ones_the_first_is_chosen(graph):
     """As TensorFlow's own max-pool does: a blank area of an image gives equal features."""
