@@ -38,7 +38,7 @@ def batch_norm(x, beta, num_reference=None, gamma=None, epsilon=layers.BATCH_NOR
 
 
 def _each_task(function, *arguments):
-    """function(of one task's x, its weight, …) for every task. The gradient of x[i] would be a whole x of zeros each."""
+    """function(of one task's x, its weight, …) for every task. Not by x[i], whose gradient is all of x in zeros."""
     return tf.stack([function(*of_one) for of_one in zip(*map(tf.unstack, arguments))])
 
 

@@ -64,7 +64,7 @@ def assert_close(got, expected, tolerance, what):
 
 
 CASES = [(n, tf.float64) for n in NAMES] + [(n, tf.float32) for n in SINGLE]
-# The same by TensorFlow's own kernels and closed forms, in float32 as they are used.
+# The same by TensorFlow's own kernels and closed forms.
 CASES += [("miniimagenet_5way_1shot", tf.float64, False), ("omniglot_5way_1shot", tf.float32, False)]
 
 
