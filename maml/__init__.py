@@ -2,7 +2,7 @@
 
 A whole run: `folder = maml.train("omniglot", method="prototypical")` trains, tests, and returns the run folder.
 A trained classifier on images of one's own: `maml.load_run(folder).adapt(images, labels).predict(others)`.
-What was adapted and exported: `maml.load_adapted(folder)`. A checkpoint of the authors' code: `maml.load_authors`.
+What was adapted and saved: `maml.load_adapted(file)`. A checkpoint of the authors' code: `maml.load_authors`.
 A network of one's own: `Network`, `Problem`, `Trainer` and a method's `build`; docs/own_network.md shows how.
 Which methods there are: `maml.methods.names()`.
 """

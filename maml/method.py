@@ -80,6 +80,15 @@ def mean_loss(problem, outputs, targets):
     return problem.loss(outputs, targets, targets.shape[1])
 
 
+def times_the_mean(problem):
+    """How many times the mean over a task's support examples the problem's loss is: N of a classifier, else 1.
+
+    A step size that belongs to that mean is so many times one of the problem's loss. That matters where it is learnt:
+    Adam moves an entry of θ by about β an update, whatever its unit.
+    """
+    return 1 if problem.metric is None else problem.num_outputs
+
+
 def query_loss(problem, predict, initial, adapted, episode):
     """What MAML minimises: L_i(θ'_i) on each task's query set (algorithm 1, line 8; algorithm 2, line 10).
 

@@ -1,6 +1,5 @@
 """What `maml.runs` trains and tests of reinforcement learning (`maml.runs.kind.Learner`)."""
 
-import collections
 import math
 import statistics
 
@@ -44,7 +43,7 @@ class PolicyLearner:
         self.settings = settings
         self.meta = MetaRL(settings)
         self.state = self.meta.trainer
-        self._returns = collections.deque(maxlen=WINDOW)  # after adaptation, of the last iterations
+        self._returns = {}  # {iteration: return after adaptation}, of the last WINDOW
 
     # Training
 
@@ -52,10 +51,11 @@ class PolicyLearner:
         """Nothing can keep a training from beginning."""
 
     def begin(self, folder):
-        """The mean of returns goes on over a restart."""
-        there = self.meta.iteration and self.meta.replicas.is_chief  # alone has a table, and chooses the best
-        rows = files.read_table(folder / "metrics.csv") if there else []
-        self._returns = collections.deque((row["post_return"] for row in rows), WINDOW)
+        """The mean of returns goes on over a restart. Where rows were lost, it waits for WINDOW new ones in a row."""
+        table, last = folder / "metrics.csv", self.meta.iteration
+        there = last and self.meta.replicas.is_chief  # alone has a table, and chooses the best
+        rows = files.read_table(table) if there and files.read_columns(table) else []
+        self._returns = {row["iteration"]: row["post_return"] for row in rows if row["iteration"] > last - WINDOW}
 
     def advance(self):
         """One meta-iteration."""
@@ -66,11 +66,12 @@ class PolicyLearner:
             advice = f"--resume=False with a smaller {_step_sizes(self.settings)} starts anew"
             failure = f"{failure} at iteration {sampled + 1}; {advice}"
             return Progress(failure=failure, spoilt_since=sampled if spoilt else None)
-        self._returns.append(metrics["post_return"])
+        self._returns[self.meta.iteration] = metrics["post_return"]
+        self._returns.pop(self.meta.iteration - WINDOW, None)
         full = len(self._returns) == min(WINDOW, self.settings.total_iterations)
         return Progress(
             row={**metrics, "accepted": int(metrics["accepted"])},
-            score=statistics.fmean(self._returns) if full else None,
+            score=statistics.fmean(self._returns.values()) if full else None,
             scored_at=sampled,  # the last whose returns these are: not θ after its step
             note=f"iteration {self.meta.iteration}: outer step rejected: {reason}" if reason else None,
         )
@@ -192,7 +193,8 @@ def _trajectories(step, tasks, sampled, place):
     place: of this task among those sampled.
     """
     rows, episode, goal = [], 0, [float(number) for number in tasks[TRAJECTORY_TASK]]
-    of_task = (values[place].tolist() for values in (sampled.observations, sampled.times, sampled.ends))
+    steps = sampled.mask[place] > 0  # what stands behind them is padding, no episode
+    of_task = (values[place][steps].tolist() for values in (sampled.observations, sampled.times, sampled.ends))
     for (x, y, *_), time, end in zip(*of_task):
         row = {"task": TRAJECTORY_TASK, "goal_1": goal[0], "goal_2": goal[1], "step": step, "episode": episode}
         rows.append(row | {"time": time, "x": x, "y": y})

@@ -118,7 +118,7 @@ class MetaRL:
             episodes diverged; NaN where there is no other.
         "loss_before", "loss": the surrogate before and after the outer step.
         "kl", "backtracks": of the outer step, and how often it was shortened.
-        "accepted", "reason": whether the step was taken, and why not, a text.
+        "accepted", "reason": whether the step was taken, of several steps of Adam any, and why not, a text.
         "failure", "spoilt": why the training can't go on, a text or "", and whether θ was at fault before this step.
         "steps", "diverged": of environments that entered, and episodes whose simulation failed.
         "sampling_seconds", "learning_seconds": wall clock.
@@ -144,7 +144,7 @@ class MetaRL:
         self.seconds = dict(seconds)
         before, after, steps, diverged, episode_steps = self._of_all_workers(phases)
         spoilt = bool(np.isnan(before).all())
-        self._not_finite_in_a_row = 0 if outcome.finite else self._not_finite_in_a_row + 1
+        self._not_finite_in_a_row = 0 if outcome.finite or accepted else self._not_finite_in_a_row + 1
         return {
             "failure": _failure(spoilt, after, outcome, self._not_finite_in_a_row),
             "spoilt": spoilt,
@@ -192,17 +192,21 @@ class MetaRL:
         return outcome
 
     def _adam_steps(self, batch, hvp_tasks):
-        """Adam steps on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken while that is finite."""
-        losses, finite = [], tf.constant(True)
+        """Adam steps on the surrogate, whose gradient at θ is that of −mean(log π·Â); taken while that is finite.
+
+        Accepted is what moved θ: a step that fails after others is no reason to say that there was none.
+        """
+        losses, finite, moved = [], tf.constant(True), tf.constant(False)
         for _ in range(self.settings.outer_steps):
             loss, gradients = self._objective.loss_gradient(self.trainer.current_weights(), batch)
             losses.append(loss)
             finite &= tf.math.is_finite(tf.linalg.global_norm([loss, *gradients.values()]))  # Adam squares them
             if finite:
                 self.replicas.step_all(self.trainer.optimizer_step, gradients)
+            moved |= finite
         self.trainer.iteration.assign_add(1)
         loss, kl = self._objective.value(self.trainer.current_weights(), batch)
-        return trpo.Outcome(losses[0], loss, kl, tf.constant(0), finite, finite)
+        return trpo.Outcome(losses[0], loss, kl, tf.constant(0), moved, finite)
 
     def adapt(self, tasks, learning_rates, rollouts, key=(EVALUATION,), first=0):
         """Yields (weights, Trajectories) of θ on each of M tasks, and again after each gradient step.

@@ -112,6 +112,7 @@ class Settings(Record):
         self.expect(self.envs_per_task <= self.rollouts, "envs_per_task", f"1 to {self.rollouts}")
         self.expect((self.hvp_tasks or 1) <= self.num_tasks, "hvp_tasks", f"1 to {self.num_tasks}, the tasks there are")
         self.expect(self.seed < 2**31, "seed", "0 to 2147483647")
+        self.expect(self.inner_kl_penalty < float("inf"), "inner_kl_penalty", "a finite number")
         has_context = self.adapted == "context"
         expected = "at least 1, of a context vector" if has_context else "0 of a policy without a context vector"
         self.expect((self.context_size > 0) == has_context, "context_size", expected)

@@ -5,6 +5,7 @@ Needs neither MuJoCo nor TensorFlow. Sources: [P] the paper, arXiv 1703.03400v3;
 from the published results' pickles.
 """
 
+import reprlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +40,14 @@ class Goals:
 
     def check(self, tasks, count):
         """`tasks` as float64 [count, G]; UserError unless it is that, finite, and ±1 where tasks are directions."""
-        array = np.asarray(tasks, np.float64)
+        numbers = f"{count * self.size} finite number(s)" if self.threshold is None else f"{count} times -1 or 1"
+        try:
+            array = np.asarray(tasks, np.float64)
+        except (TypeError, ValueError, OverflowError):  # a text, numbers in rows of different lengths, too large a one
+            shown = " ".join(reprlib.repr(tasks).split())
+            raise UserError(f"task is {shown}, expected {numbers}") from None
         fits = array.size == count * self.size and np.isfinite(array).all()
         if not fits or (self.threshold is not None and not (np.abs(array) == 1).all()):
-            numbers = f"{count * self.size} finite number(s)" if self.threshold is None else f"{count} times -1 or 1"
             shown = np.array2string(array, threshold=8).replace("\n", "")
             raise UserError(f"task is {shown}, expected {numbers}")
         return array.reshape(count, self.size)

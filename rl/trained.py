@@ -1,6 +1,8 @@
 """A trained policy in use: adapted to a goal, or to an environment, of one's own."""
 
+import numbers
 import os
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -57,29 +59,35 @@ class TrainedPolicy:
 
         goal: the numbers of a task, [G]: a position, a velocity in m/s, or a direction, ±1. Or a gymnasium.Env of one's
             own with observations and actions of the same sizes (see `rl.sampling.own.OwnKind`).
-        num_steps: gradient steps.
+        num_steps: gradient steps, a whole number.
         inner_lr: the size of the first. None: that of the run's test. Those after it are half as long; MAML's in ant
             direction a hundredth, as at its test, so that they hardly change anything.
         rollouts: K, episodes of full length before each step and after the last; None: those of the test.
-        seed: of the episodes.
+        seed: of the episodes, a whole number of at least 0.
 
-        UserError for a goal that is none, an environment that doesn't fit, and steps of a policy that is told its task.
+        UserError for a goal that is none, an environment that doesn't fit, and steps of a policy that is told its task;
+        and where returns or weights are not finite after a step, as too long a one makes them.
         """
         usual = protocol.protocol_of(self.settings, rollouts=rollouts, first_lr=inner_lr)
-        if not 0 <= num_steps <= (0 if self.settings.oracle else np.inf):
-            expected = "0, as this policy is told its task" if self.settings.oracle else "at least 0"
-            raise UserError(f"num_steps is {num_steps}, expected {expected}")
+        _check_whole("num_steps", num_steps)
+        _check_whole("seed", seed)
+        if self.settings.oracle and num_steps:
+            raise UserError(f"num_steps is {num_steps}, expected 0, as this policy is told its task")
         if isinstance(goal, gymnasium.Env):
             meta, tasks, space = self._beside(goal), np.zeros([1, 1]), goal.action_space
         else:
             meta, tasks = self._meta, envs.get(self.settings.datasource).goals.check(goal, 1)
             space = gymnasium.spaces.Box(-1.0, 1.0, [meta.kind.action_size], np.float32)
         rates = [usual.first_lr, *[usual.later_lr] * (num_steps - 1)][:num_steps]
-        steps = list(meta.adapt(tasks, rates, usual.rollouts, (EVALUATION, seed)))
-        returns = np.array([trajectories.returns[0] for _, trajectories in steps])
-        weights = {name: np.asarray(weight)[0] for name, weight in steps[-1][0].items()}
+        returns = []
+        for step, (adapted, trajectories) in enumerate(meta.adapt(tasks, rates, usual.rollouts, (EVALUATION, seed))):
+            weights = {name: np.asarray(weight)[0] for name, weight in adapted.items()}
+            returns.append(trajectories.returns[0])
+            _check_finite(step, returns[-1], weights, usual.first_lr)
         told = tasks[0] if self.settings.oracle else ()
-        return AdaptedPolicy(weights, returns, space, meta.policy.forward_numpy, meta.kind.observation_size, told)
+        return AdaptedPolicy(
+            weights, np.array(returns), space, meta.policy.forward_numpy, meta.kind.observation_size, told
+        )
 
     def _beside(self, env):
         """A MetaRL with this θ on an environment of one's own."""
@@ -95,6 +103,22 @@ class TrainedPolicy:
         for name, weight in self._meta.trainer.weights.items():
             meta.trainer.weights[name].assign(weight)
         return meta
+
+
+def _check_whole(name, value):
+    """UserError unless a value is a whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise UserError(f"{name} is {reprlib.repr(value)}, expected a whole number of at least 0")
+
+
+def _check_finite(step, episode_return, weights, first_lr):
+    """UserError unless a return and weights are finite after so many gradient steps."""
+    bad = [name for name, weight in weights.items() if not np.isfinite(weight).all()]
+    if np.isfinite(episode_return) and not bad:
+        return
+    what = f"{', '.join(bad)} of the policy are" if bad else "the return of an episode is"
+    other = f"a smaller inner_lr than {first_lr:g}" if step else "another checkpoint or environment"
+    raise UserError(f"{what} not finite after {step} gradient steps, expected {other}")
 
 
 @dataclass(frozen=True)

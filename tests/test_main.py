@@ -15,7 +15,7 @@ import pytest
 from commands import call, plan, refused
 from PIL import Image
 
-from data_generators import omniglot, sources
+from data_generators import image_folder, omniglot, sources
 from data_generators.errors import UserError
 from data_generators.image_classes import ImageClasses, ImageTasks
 from data_generators.sinusoid import SinusoidTasks
@@ -23,6 +23,7 @@ from maml import networks
 from maml.cli import plans
 from maml.runs import files, supervised
 from maml.runs.checkpoints import Best, Latest
+from maml.runs.settings import resolve, task_fractions
 from maml.trained.classifier import classify_folder
 
 ROOT = Path(__file__).parents[1]
@@ -270,6 +271,15 @@ def test_a_report_of_runs(logdir):
     assert (run_folder(logdir) / "adaptation_curve.png").exists()
 
 
+def test_a_report_keeps_a_page_that_is_not_ours_and_draws_nothing(logdir, tmp_path, capsys):
+    shutil.copytree(run_folder(logdir), tmp_path / "sinusoid" / "seed_1")
+    (tmp_path / "sinusoid" / "seed_1" / "adaptation_curve.png").unlink()
+    (tmp_path / "README.md").write_text("# My project\n")
+    assert "README.md is no page of results" in refused(capsys, f"--report --logdir={tmp_path}")
+    assert (tmp_path / "README.md").read_text() == "# My project\n"
+    assert not (tmp_path / "sinusoid" / "seed_1" / "adaptation_curve.png").exists()
+
+
 def test_the_command_is_on_record(logdir):
     assert files.read_json(run_folder(logdir) / "summary.json")["command"].startswith(
         "python main.py --datasource=sinusoid "
@@ -313,6 +323,12 @@ def test_a_folder_of_images_is_trained_and_tested_on(photos):
     run = trained_in(photos)
     assert run.parent.name.startswith("folder_photos_2way_1shot_query_batch_size_1_image_size_16_")
     assert (run / "adaptation_test_1shot_1query.csv").exists() and (run / "adaptation_curve.png").exists()
+
+
+def test_a_folder_of_splits_needs_no_flags():
+    """What the settings are unasked is what the folder is divided by unasked."""
+    task = resolve("folder").task
+    assert (task_fractions(task), task.split_seed) == (image_folder.SPLIT, image_folder.SPLIT_SEED)
 
 
 def test_one_query_at_a_time_stands_beside_the_headline(photos, monkeypatch, capsys):

@@ -146,6 +146,7 @@ def report(asked):
     runs = summaries.load_all(results)
     if not runs:
         raise UserError(f"no tested run in {results}, expected <experiment>/seed_<seed>/summary.json in it")
+    page.check_place(results)  # before the figures are drawn
     for run in Bar(runs, "figures", leave=False, disable=None, unit="run"):
         DRAW[run.kind](run.folder)
     print(f"wrote {page.rebuild(results, parts=[reinforcement_page])}")

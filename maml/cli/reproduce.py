@@ -9,6 +9,7 @@ import sys
 import time
 from typing import NamedTuple
 
+from data_generators import sources
 from data_generators.errors import UserError
 from maml import launch
 from maml.cli import estimate, flags, kinds
@@ -50,6 +51,7 @@ def reproduce(asked):
         print(_line(missing[-1]), flush=True)
     if asked["reproduce"] == LIST:
         return 0
+    page.check_place(results)  # before hours of training
     until = time.monotonic() + 3600 * asked["budget"] if asked["budget"] else None
     failed = [one for one in missing if one.hours is None]
     try:
@@ -74,6 +76,11 @@ def _sharing(strategy):
 def _chosen(name, method):
     """The experiments that a name stands for. UserError for one that is unknown."""
     everything = experiments.experiments(method)
+    if method and not everything:
+        raise UserError(
+            f"method {method} has no published result that a command here is for; expected a method that --methods "
+            "lists one of"
+        )
     if method is None:
         everything += reinforcement_page.experiments()
     groups = dict.fromkeys(one.datasource.split("_")[0] for one in everything)
@@ -94,10 +101,17 @@ def _missing(experiment, results, wanted):
     if len(finished) >= wanted:
         return Missing(experiment, finished, (), 0.0, "")
     try:
+        _check_data(experiment.datasource)
         seeds = _open_seeds(experiment, runs, results, wanted - len(finished))
         return Missing(experiment, finished, seeds, estimate.once(experiment.flags), "")
     except UserError as error:
         return Missing(experiment, finished, (), None, str(error))
+
+
+def _check_data(datasource):
+    """UserError where the data that lie there are a stand-in, which never stands beside a published number."""
+    if datasource in sources.SOURCES and (found := sources.dataset_name(datasource)) != datasource:
+        raise UserError(f"these data are {sources.title(found)}, expected {sources.title(datasource)}")
 
 
 def _open_seeds(experiment, runs, results, count):

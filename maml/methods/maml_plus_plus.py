@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from maml import inner_loop, networks
-from maml.method import Method, num_shots, num_tasks, query_loss
+from maml.method import Method, num_shots, num_tasks, query_loss, times_the_mean
 from maml.methods import maml
 from maml.methods._gradient import after_steps, prediction
 from maml.methods.card import Card, Reading, Record, Task, accuracy, setting
 
-ALPHA = "alpha/"  # θ has an entry alpha/w1 [T] beside w1, for every tensor that the inner steps move
+# θ has an entry alpha/w1 [T] beside w1, for every tensor that the inner steps move: step sizes on the *mean* loss of a
+# task, as in [A-code]. In that unit they are learnt as fast as there.
+ALPHA = "alpha/"
 TAKEN = "taken"  # entry of a state: int32 [M], inner steps on this task so far
 QUERIES = 15  # a class in training on photographs ([A-code])
 LEAST = 0.03  # of 1/T: how far the weights of the losses before the last fall ([A-code] few_shot_learning_system.py)
@@ -34,6 +36,11 @@ class Settings(Record):
     num_epochs: int = setting(100, "parts of the training, by which the next two count", at_least=1)
     multi_step_epochs: int = setting(10, "epochs in which the loss after each step counts; 0: never", at_least=0)
     first_order_epochs: int = setting(0, "epochs of first order, at the start", at_least=0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("multi_step_epochs", "first_order_epochs"):
+            self.expect(getattr(self, name) <= self.num_epochs, name, f"num_epochs, {self.num_epochs}, or fewer")
 
 
 def step_weights(num_steps, epoch, epochs):
@@ -69,7 +76,7 @@ def build(settings, problem, epoch=math.inf):
     """
     first_order, multi_step = epoch < settings.first_order_epochs, epoch < settings.multi_step_epochs
     network, steps = problem.network(problem.num_outputs), settings.num_updates
-    classify = prediction(network.forward)
+    classify, scale = prediction(network.forward), times_the_mean(problem)
 
     def per_step(theta):
         return [n for n in theta if n.startswith(ALPHA) or (settings.norm_per_step and is_per_step_norm(n))]
@@ -81,7 +88,7 @@ def build(settings, problem, epoch=math.inf):
         if settings.learn_rates:
             adapted = [(name, w.dtype) for name, w in weights.items() if networks.is_adapted(name)]
             weights = weights | {
-                ALPHA + name: tf.fill([steps], tf.constant(settings.inner_lr, d)) for name, d in adapted
+                ALPHA + name: tf.fill([steps], tf.constant(scale * settings.inner_lr, d)) for name, d in adapted
             }
         return weights
 
@@ -99,7 +106,7 @@ def build(settings, problem, epoch=math.inf):
 
         rates = inner_lr
         if inner_lr is None:
-            rates = step_sizes(now) if settings.learn_rates else settings.inner_lr
+            rates = step_sizes(now, scale) if settings.learn_rates else settings.inner_lr
         stepped, _ = inner_loop.inner_update(task_loss, now, rates, first_order, is_adapted)
         moved = {name: w for name, w in stepped.items() if is_adapted(name)}
         return {**state, **moved, TAKEN: state[TAKEN] + 1}
@@ -136,10 +143,13 @@ def is_adapted(name):
     return name != TAKEN and not name.startswith(ALPHA) and networks.is_adapted(name)
 
 
-def step_sizes(state):
-    """α of each tensor that is adapted, of a state at one step: {name: [M, 1, …], to be broadcast to the weight}."""
+def step_sizes(state, scale):
+    """α of each tensor that is adapted, of a state at one step: {name: [M, 1, …], to be broadcast to the weight}.
+
+    scale: how many times the mean the loss is that they are for.
+    """
     alphas = {name.removeprefix(ALPHA): alpha for name, alpha in state.items() if name.startswith(ALPHA)}
-    return {name: tf.reshape(a, [-1] + [1] * (state[name].shape.rank - 1)) for name, a in alphas.items()}
+    return {name: tf.reshape(a / scale, [-1] + [1] * (state[name].shape.rank - 1)) for name, a in alphas.items()}
 
 
 def epoch_of(progress, num_epochs):
@@ -172,7 +182,9 @@ def preset(task: Task) -> dict:
         return kept | cosine | tried | dict(
             num_tasks=25, num_queries=task.num_shots, tasks_per_chunk=25, iterations_per_call=100
         )  # fmt: skip
-    scale = task.num_classes  # [A-code]'s step sizes belong to a mean loss; this project's is N times the mean
+    scale = (
+        task.num_classes
+    )  # [A-code]'s step sizes belong to a mean loss; settings count in this project's, N times it
     if task.photographs:
         return kept | dict(
             num_tasks=2,  # [A-code]
@@ -215,7 +227,8 @@ CARD = Card(
         "too. The published results are of an ensemble of the five checkpoints that are best on the validation tasks, "
         "as --ensemble=5 tests; those beside them here are of the best one. The step size of Adam falls with every "
         "iteration, there with every epoch. The clip is of all entries of the meta-gradient, there not of the step "
-        "sizes'. Batch norm takes its statistics from the batch at hand in every step, as theirs does, whose running "
-        "ones are not used. An update that is not finite is left out."
+        "sizes', and made for 15 queries a class: with others it is as much looser or tighter. Batch norm takes its "
+        "statistics from the batch at hand in every step, as theirs does, whose running ones are not used. An update "
+        "that is not finite is left out."
     ),
 )

@@ -176,7 +176,7 @@ CARD = Card(
         ),
     ),
     learns=("regression",),
-    reading=maml.reading,
+    reading=maml.published_reading,
     episodes=episodes,
     step_sizes=pretrained.STEP_SIZES,
     unused=("num_queries", "norm_averages"),

@@ -50,7 +50,7 @@ def preset(task: Task) -> dict:
         train_ways=(20 if task.num_shots >= 5 else 30) if photographs else 60,  # [S]
         train_queries=15 if photographs else 5,  # [S]
         num_tasks=1,  # [S] algorithm 1
-        # [S-code] trains until validation stops improving; ours: the step size has then been halved 5 and 10 times.
+        # [S-code] trains until validation stops improving; ours: the step size is halved 9 and 4 times on the way.
         metatrain_iterations=20000 if photographs else 10000,
         meta_lr=0.001,  # [S]
         schedule="halving",  # [S]

@@ -27,7 +27,7 @@ HIDDEN = 8  # units between the module's last map and the relation ([R], figure 
 class Settings(Record):
     """Relation networks' own settings."""
 
-    clip_norm: float = setting(
+    part_clip_norm: float = setting(
         0.5, "largest norm of the embedding's gradient, and of the relation module's", positive=True
     )
 
@@ -129,7 +129,10 @@ def build(settings, problem):
         outputs = tf.reshape(relations, episode.query_y.shape)
         return measured(problem, outputs, squared_error(outputs, episode.query_y), episode, averages)
 
-    clip_groups = (is_of_module, settings.clip_norm), (lambda name: not is_of_module(name), settings.clip_norm)
+    clip_groups = (
+        (is_of_module, settings.part_clip_norm),
+        (lambda name: not is_of_module(name), settings.part_clip_norm),
+    )
     return comparison(problem, embedding, summarise, compare, init, objective, clip_groups)
 
 
@@ -163,7 +166,7 @@ def preset(task: Task) -> dict:
         meta_lr=0.001,  # [R-code]
         schedule="halving",  # [R-code]
         halve_every=100000,  # [R-code]
-        clip_norm=0.5,  # [R-code]
+        part_clip_norm=0.5,  # [R-code]
         norm="batch_norm",  # [R]
         norm_scale=True,  # [R-code]: PyTorch's batch norm
         norm_averages=True,  # ours, for one query at a time: [R-code] normalises by the batch at test too

@@ -118,7 +118,8 @@ def preset(task: Task) -> dict:
     """The paper's settings where it gives them; its step sizes were searched for and are not published."""
     return dict(
         features=4096,  # [K] figure 4
-        train_ways=64,  # [K]: 64 of 128 pairs are of one class (of the rest there are more here, which count as much)
+        # [K]: 128 pairs. Half of one class, as others have it; of the rest there are more here, which count as much.
+        train_ways=64,
         num_tasks=1,  # ours: batch norm sees all 128 images
         metatrain_iterations=20000,  # ours
         meta_lr=0.001,  # ours: Adam's
@@ -177,7 +178,7 @@ CARD = Card(
         "ours stand their numbers without tuning. Convolutions and their batch norm are those of prototypical "
         "networks, as [K]'s network needs images of 105 pixels and has no batch norm; there is no weight decay, as its "
         "strength is not published, and Adam is in the place of SGD with momentum. Pairs are all those of a task of 64 "
-        "classes, weighed so that both kinds count half, in the place of 64 pairs of each. With several shots the best "
-        "pair counts, which is ours."
+        "classes, weighed so that both kinds count half, in the place of 128 pairs, whose kinds [K] does not count. "
+        "With several shots the best pair counts, which is ours."
     ),
 )

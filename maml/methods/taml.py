@@ -110,6 +110,10 @@ def build(settings, problem):
         return {**result, "loss": result["loss"] + settings.regulariser_weight * (after - before)}
 
     def couple(losses):
+        if losses.shape[0] == 1:  # there is no inequality, and this would be MAML
+            raise UserError(
+                f"regulariser is {settings.regulariser!r} of 1 task a meta-update, expected 2 tasks or more"
+            )
         return settings.regulariser_weight * inequality(settings, losses)
 
     joint = None if of_outputs else couple

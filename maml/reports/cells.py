@@ -96,14 +96,23 @@ def both_ways(group: list[Result]) -> tuple[list[Result], list[Result]]:
 
 def _twin(run, evaluation):
     """The evaluation that differs only in whether a query sees the others of its task, or None."""
-    alike = (other for other in run.evaluations if how_tested(other) == how_tested(evaluation))
-    return next((other for other in alike if other.transductive != evaluation.transductive), None)
+    others = [other for other in run.evaluations if other.transductive != evaluation.transductive]
+    # Where α is chosen on validation tasks, it is for each way by itself.
+    alphas = ("inner_lr",) if run.method is not None and methods.get(run.method).step_sizes else ()
+    for chosen in dict.fromkeys(((), alphas)):
+        for other in others:
+            if how_tested(other, chosen) == how_tested(evaluation, chosen):
+                return other
+    return None
 
 
-def how_tested(evaluation: Evaluation) -> tuple:
-    """What two tests of a run have in common that differ only in whether a query sees the others of its task."""
+def how_tested(evaluation: Evaluation, but: tuple = ()) -> tuple:
+    """What two tests of a run have in common that differ only in whether a query sees the others of its task.
+
+    but: names of what they need not have in common.
+    """
     names = ("split", "ways", "shots", "queries", "inner_lr", "checkpoint", "iteration", "tasks")
-    return tuple(getattr(evaluation, name) for name in names)
+    return tuple(getattr(evaluation, name) for name in names if name not in but)
 
 
 # As text

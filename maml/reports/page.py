@@ -4,6 +4,7 @@ Nothing here is a result: a cell is filled only by a run's summary.json, so the 
 the same until they change.
 """
 
+import re
 from itertools import chain
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from maml.runs import files
 PROJECT = Path(__file__).resolve().parents[2]
 MARKS = ("<!-- results -->", "<!-- /results -->")  # what is between them in the project's README is rewritten
 FRONT_ROWS = 12  # of the table there, which is to be read at a glance
+# How the pages begin that are written here, of any version.
+README, INDEX = rb"# Results\r?\n", rb"(?is)<!doctype html>.{,300}<title>Results</title>"
 FIGURES = ("figure_2.png", "figure_3.png", "adaptation_curve.png", "learning_curve.png")
 
 HEAD = """# Results
@@ -56,7 +59,7 @@ def rebuild(results_dir, out="README.md", parts=()):
         pictures(summaries, base): a text, its figures, see `tables.figures`;
         settings(): rows [experiment, command, settings] of the last table.
 
-    UserError if results_dir is no folder, or naming a file in it that is damaged.
+    UserError if results_dir is no folder, or naming a file in it that is damaged, or that it would be written over.
     """
     base = Path(results_dir)
     if not base.is_dir():
@@ -67,6 +70,7 @@ def rebuild(results_dir, out="README.md", parts=()):
     for part, theirs in others:
         for run in theirs:
             part.check(run)
+    check_place(base, out)
     rows = [*comparison.beside_ours(runs), *chain.from_iterable(part.beside(theirs) for part, theirs in others)]
     ledger = base / "deviations.md"
     text = "".join([
@@ -86,6 +90,13 @@ def rebuild(results_dir, out="README.md", parts=()):
     if base.resolve() == PROJECT / "results":
         _front_page(PROJECT / "README.md", rows, runs)
     return base / out
+
+
+def check_place(results_dir: str | Path, out: str = "README.md") -> None:
+    """UserError where a file has the name of what `rebuild` writes, and is no such page: it would be lost."""
+    for path, beginning in ((Path(results_dir) / out, README), (Path(results_dir) / "index.html", INDEX)):
+        if path.is_file() and not re.match(beginning, path.read_bytes()):
+            raise UserError(f"{path} is no page of results, and would be written over; expected a --logdir without it")
 
 
 def _opening(rows):

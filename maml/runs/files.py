@@ -177,7 +177,12 @@ def rename_columns(path: str | Path, names: dict[str, str]) -> None:
 
 
 def add_columns(path: str | Path, names) -> None:
-    """Adds columns behind those that a table has, blank in the rows there are. Its last line must be whole."""
+    """Adds columns behind those that a table has, blank in the rows there are. Its last line must be whole.
+
+    A missing file is left missing, an empty one empty: `append_row` writes the header.
+    """
+    if not read_columns(path):
+        return
     header, *rows = read_text(path).splitlines()
     lines = [",".join([header, *names]), *(row + "," * len(names) for row in rows)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())

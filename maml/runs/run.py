@@ -206,8 +206,7 @@ class Run:
             row = {**row, REPLICAS: self.replicas.count}
         if new := [name for name in row if name not in self._columns]:
             self._columns = (*self._columns, *new)
-            if path.exists():
-                files.add_columns(path, new)
+            files.add_columns(path, new)
         files.append_row(path, self._columns, {"iteration": self.iteration, **row})
         if self._events:
             self._events.scalars(self.iteration, row)

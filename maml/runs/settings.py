@@ -253,11 +253,12 @@ class Settings:
 
     @property
     def paper_iterations(self) -> int | None:
-        """Iterations of the preset; None for data that no paper trained on."""
+        """Iterations of the preset, after as long a pretraining as here; None for data that no paper trained on."""
         if self.task.datasource in UNPUBLISHED:
             return None
         paper = _paper(self.method, self.task, self.network.conv)
-        return paper["pretrain_iterations"] + paper["metatrain_iterations"]
+        own = 0 if "metatrain_iterations" in self.card.unused else self.training.pretrain_iterations
+        return max(own, paper["pretrain_iterations"]) + paper["metatrain_iterations"]
 
     def check_same(self, recorded, folder, expected):
         """Raises UserError if these would compute something else than those recorded in `folder`."""
@@ -375,7 +376,10 @@ def _paper(method, task, conv):
 
 
 def _as_written_today(record):
-    """{flag: value} of a config.json of any age: methods once were a baseline, or a training without meta-updates."""
+    """{flag: value} of a config.json of any age.
+
+    Methods once were a baseline, or a training without meta-updates; relation networks had one name for two clips.
+    """
     flat = dict(record)
     if "method" not in flat:
         baseline = flat.pop("baseline", None)
@@ -383,6 +387,8 @@ def _as_written_today(record):
         flat["method"] = baseline or ("pretrained" if alone else "maml")
         if alone:
             flat["metatrain_iterations"], flat["pretrain_iterations"] = flat["pretrain_iterations"], 0
+    if flat["method"] == "relation" and "part_clip_norm" not in flat:
+        flat["part_clip_norm"] = flat.pop("clip_norm")
     return flat
 
 

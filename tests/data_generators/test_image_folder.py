@@ -82,7 +82,7 @@ def test_three_classes_are_one_for_each_split(tmp_path):
 
 def test_split_folders_are_taken_as_they_are(tmp_path):
     write(tmp_path / "a", "train/y/1.png", "train/x/1.png", "val/z/1.png", "test/w/1.png")
-    splits = image_folder.load(tmp_path / "a", image_size=2, split_seed=5)
+    splits = image_folder.load(tmp_path / "a", image_size=2)
     assert [splits[split].names for split in ("train", "val", "test")] == [("x", "y"), ("z",), ("w",)]
     assert splits["train"].images[:, 0, 0, 0].tolist() == [1, 0]
 
@@ -130,6 +130,24 @@ def message(folder, **options):
 def test_fractions_that_are_no_split_are_shown(home, split):
     shown = ", ".join(map(str, split))
     assert message(home, split=split) == f"split is {shown}; expected three positive fractions that sum to 1"
+
+
+@pytest.mark.parametrize(
+    "options, given",
+    [
+        ({"split": (0.5, 0.25, 0.25)}, "split"),
+        ({"split_seed": 5}, "split_seed"),
+        ({"split": (0.5, 0.25, 0.25), "split_seed": 5}, "split and split_seed"),
+    ],
+)
+def test_split_folders_are_not_divided_again(tmp_path, options, given):
+    write(tmp_path / "a", "train/x/1.png", "val/z/1.png", "test/w/1.png")
+    expected = f"{given} given, but {tmp_path / 'a'} holds train, val, test as splits; expected neither with these"
+    assert message(tmp_path / "a", **options) == expected
+
+
+def test_a_negative_seed_is_refused(home):
+    assert message(home, split_seed=-1) == "split_seed is -1, expected at least 0"
 
 
 @pytest.mark.parametrize("options", [{"image_size": 0}, {"channels": 2}])

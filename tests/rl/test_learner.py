@@ -117,6 +117,20 @@ def test_the_mean_goes_on_over_a_restart(tmp_path, monkeypatch):
     assert run.restore(Best()) == "best" and run.iteration == 14
 
 
+@pytest.mark.parametrize("kept", [None, 0, 3])
+def test_where_rows_were_lost_the_mean_is_of_ten_later_iterations(tmp_path, monkeypatch, capsys, kept):
+    """metrics.csv is gone, empty or has three rows of seven, whose returns are the highest, when the run goes on."""
+    with_returns(monkeypatch, [0.0] * 3 + [-30.0] * 4 + [-10.0] * 11)
+    make_run(tmp_path, iterations=7).train()
+    table = tmp_path / "metrics.csv"
+    lines = table.read_bytes().splitlines(keepends=True)
+    table.unlink() if kept is None else table.write_bytes(b"".join(lines[: kept and kept + 1]))
+    run = make_run(tmp_path, iterations=18)
+    run.train()
+    assert f"metrics.csv has {kept or 0} rows, and had 7 when" in capsys.readouterr().err
+    assert float(run.state.best_score) == -10 and run.restore(Best()) == "best" and run.iteration == 16
+
+
 def test_the_best_is_kept_among_many(tmp_path, monkeypatch):
     with_returns(monkeypatch, [0.0, 5.0, *[1.0] * 23])
     run = make_run(tmp_path, iterations=25)
@@ -312,6 +326,22 @@ def test_trajectories_of_one_task(tested):
     assert len(starts) == 25 and all(row["x"] == row["y"] == 0 for row in starts)
     moves = np.diff([[row["x"], row["y"]] for row in table[:50]], axis=0)
     assert 0 < np.abs(moves).max() <= 0.1 + 1e-6
+
+
+def test_there_are_no_trajectories_of_padding(monkeypatch):
+    """Two episodes, with room for a third behind them."""
+    adapt = MetaRL.adapt
+
+    def with_padding(*arguments, **named):
+        for weights, t in adapt(*arguments, **named):
+            padded = {n: np.pad(v, [(0, 0), (0, 6), (0, 0)][: v.ndim]) for n, v in t._asdict().items()}
+            yield weights, t._replace(**padded | {"log_stds": t.log_stds})
+
+    monkeypatch.setattr(MetaRL, "adapt", with_padding)
+    learner = PolicyLearner(resolve("point", metatrain_iterations=0, **FEW))
+    (result,) = learner.evaluate(protocol_of(learner.settings, tasks=40), None)
+    _, table = result.tables["trajectories_test.csv"]
+    assert {row["episode"] for row in table} == {0, 1} and len(table) == 5 * 2 * 6
 
 
 def test_another_protocol_leaves_the_headline_and_films(tested):

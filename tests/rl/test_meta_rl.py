@@ -239,6 +239,31 @@ def test_promp_takes_five_adam_steps_on_the_episodes_of_an_iteration():
     assert (np.abs(moved) > 0.002).any() and (np.abs(moved) < 0.00501).all()  # each step is at most β = 0.001
 
 
+@pytest.mark.parametrize("what", ["gradient", "loss"])
+def test_adam_steps_before_one_that_is_not_finite_count_as_taken(what):
+    """The third of five fails. A loss that is no number then stops the training; a gradient alone does not."""
+    run, calls = MetaRL(small(outer="promp")), []
+    loss_gradient, value = run._objective.loss_gradient, run._objective.value
+
+    def spoilt(weights, batch):
+        calls.append(1)
+        loss, gradients = loss_gradient(weights, batch)
+        return loss, gradients | ({"b1": np.nan * gradients["b1"]} if len(calls) == 3 else {})
+
+    def no_number(weights, batch):
+        loss, kl = value(weights, batch)
+        return np.nan * loss, kl
+
+    run._objective.loss_gradient = spoilt
+    if what == "loss":
+        run._objective.value = no_number
+    before, metrics = weights_of(run), run.iterate()
+    assert len(calls) == 5 and int(run.trainer.adam_updates) == 2
+    assert (weights_of(run)["w1"] != before["w1"]).any()
+    assert (metrics["accepted"], metrics["reason"]) == (True, "")
+    assert metrics["failure"] == ("loss or KL is not finite after the outer step" if what == "loss" else "")
+
+
 @pytest.mark.parametrize("method, moved", [("anil", {"w3", "b3", "log_std"}), ("context_vector", {"context"})])
 def test_what_adapts_a_part_moves_it_for_a_task_and_all_of_theta_in_between(method, moved):
     run = MetaRL(small(method))

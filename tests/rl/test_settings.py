@@ -84,6 +84,10 @@ def test_the_points_baselines():
         (dict(datasource="point", ratio_clip=0.0), "ratio_clip is 0.0, expected a positive number"),
         (dict(datasource="point", inner_loss="ratio"), "inner_loss is 'ratio', expected one of log_likelihood, "),
         (dict(datasource="point", inner_kl_penalty=-1.0), "inner_kl_penalty is -1.0, expected at least 0"),
+        (
+            dict(datasource="point", inner_kl_penalty=float("inf")),
+            "inner_kl_penalty is inf, expected a finite number",
+        ),
         (dict(datasource="point", method="oracle", inner_kl_penalty=1.0), "with training without inner steps"),
         (dict(datasource="point", outer_batch_size=0), "outer_batch_size is 0, expected at least 1"),
         (

@@ -64,7 +64,17 @@ def test_published_directions(name, backward):
 
 @pytest.mark.parametrize(
     "name, task",
-    [("point", 1.0), ("point", [0.1, np.nan]), ("cheetah_vel", [1.0, 2.0]), ("cheetah_dir", 0.5), ("ant_dir", 0)],
+    [
+        ("point", 1.0),
+        ("point", [0.1, np.nan]),
+        ("cheetah_vel", [1.0, 2.0]),
+        ("cheetah_dir", 0.5),
+        ("ant_dir", 0),
+        ("cheetah_dir", "left"),
+        ("point", [[0.1], [0.2, 0.3]]),
+        ("cheetah_vel", [10**400]),
+        ("point", {"x": 1}),
+    ],  # fmt: skip
 )
 def test_what_is_no_task_gets_one_line(name, task):
     with pytest.raises(UserError, match=r"^task is .*, expected [^\n]*$"):

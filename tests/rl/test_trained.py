@@ -114,7 +114,13 @@ def test_the_weights_of_a_test_do_where_there_are_no_checkpoints(tmp_path):
     [
         (dict(goal=[0.3]), "task is .0.3., expected 2 finite number"),
         (dict(goal=[0.3, np.nan]), "expected 2 finite number"),
-        (dict(goal=[0.3, 0.1], num_steps=-1), "num_steps is -1, expected at least 0"),
+        (dict(goal="left"), "task is 'left', expected 2 finite number"),
+        (dict(goal=[[0.3], [0.1, 0.2]]), r"task is \[\[0.3\], \[0.1, 0.2\]\], expected 2 finite number"),
+        (dict(goal=[0.3, 0.1], num_steps=-1), "num_steps is -1, expected a whole number of at least 0"),
+        (dict(goal=[0.3, 0.1], num_steps=1.5), "num_steps is 1.5, expected a whole number of at least 0"),
+        (dict(goal=[0.3, 0.1], num_steps="1"), "num_steps is '1', expected a whole number of at least 0"),
+        (dict(goal=[0.3, 0.1], seed=-1), "seed is -1, expected a whole number of at least 0"),
+        (dict(goal=[0.3, 0.1], seed=0.5), "seed is 0.5, expected a whole number of at least 0"),
         (dict(goal=[0.3, 0.1], inner_lr=-1.0), "update_lr is -1.0, expected a positive number"),
         (dict(goal=[0.3, 0.1], rollouts=0), "update_batch_size is 0, expected at least 1"),
         (
@@ -127,6 +133,20 @@ def test_the_weights_of_a_test_do_where_there_are_no_checkpoints(tmp_path):
 def test_what_cannot_be_adapted_to_gets_one_line(folder, arguments, message):
     with pytest.raises(UserError, match=message):
         rl.load_run(folder).adapt(**arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
+@pytest.mark.parametrize("inner_lr, what", [(1e30, "the return of an episode is"), (1e39, "w1, .* of the policy are")])
+def test_a_step_too_long_to_end_in_finite_numbers(folder, inner_lr, what):
+    with pytest.raises(UserError, match=f"^{what} not finite after 1 gradient steps, expected a smaller inner_lr than"):
+        rl.load_run(folder).adapt([0.3, 0.1], num_steps=2, inner_lr=inner_lr)
+
+
+def test_a_policy_that_is_not_finite_itself(folder):
+    policy = rl.load_run(folder)
+    policy._meta.trainer.weights["b1"].assign(np.nan * policy.weights["b1"])
+    with pytest.raises(UserError, match="^b1 of the policy are not finite after 0 gradient steps, expected another"):
+        policy.adapt([0.3, 0.1])
 
 
 def test_a_policy_that_is_told_its_task_takes_no_steps(tmp_path):

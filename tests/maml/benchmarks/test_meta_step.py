@@ -8,6 +8,7 @@ import pytest
 from data_generators.errors import UserError
 from maml import methods
 from maml.benchmarks import machine, meta_step
+from maml.methods.card import keys
 from maml.runs.settings import resolve
 
 CARDS = {name: methods.get(name) for name in methods.names()}
@@ -31,7 +32,8 @@ def test_the_arithmetic_of_the_papers_meta_iterations():
 
 @pytest.mark.parametrize("name", LEARN_IMAGES)
 def test_one_update_of_every_method(name, little_data):
-    case = meta_step.case_of("omniglot", name, num_filters=2)
+    steps = {"num_updates": 2} if "num_updates" in keys(CARDS[name].Settings) else {}
+    case = meta_step.case_of("omniglot", name, num_filters=2, **steps)
     metrics = case.step(case.method(), jit=False)(case.draw()(2))
     assert bool(metrics["finite"])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import call, refused
 
+from data_generators import mini_imagenet, sources
 from data_generators.errors import UserError
 from maml import methods
 from maml.cli import estimate, flags, kinds, plans, reproduce
@@ -91,6 +92,22 @@ def test_what_cannot_be_run_is_said_and_the_rest_is_run(tiny, called, tmp_path, 
     assert "waves: seeds finished none, cannot be run: no images here" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("found", mini_imagenet.STAND_INS)
+def test_a_stand_in_is_not_trained_on_for_a_published_number(tiny, called, tmp_path, capsys, monkeypatch, found):
+    mini = tiny._replace(datasource="miniimagenet")
+    monkeypatch.setattr(experiments, "experiments", lambda method: [mini])
+    monkeypatch.setattr(sources, "dataset_name", lambda *_: found)
+    assert call(f"--reproduce=all --logdir={tmp_path}") == 1 and not called
+    said = f"cannot be run: these data are {sources.title(found)}, expected miniImagenet\n"
+    assert capsys.readouterr().out == f"waves: seeds finished none, {said}"
+
+
+def test_a_page_that_is_not_ours_is_said_before_anything_is_run(tiny, called, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# My project\n")
+    assert "README.md is no page of results" in refused(capsys, f"--reproduce=all --logdir={tmp_path}")
+    assert not called and call(f"--reproduce=list --logdir={tmp_path}") == 0
+
+
 def test_a_command_that_changes_nothing_is_not_run_for_ever(tiny, called, tmp_path, capsys):
     assert call(f"--reproduce=all --logdir={tmp_path}") == 1 and len(called) == 1
     assert "waves: still missing after" in capsys.readouterr().err
@@ -106,6 +123,7 @@ def test_a_name_that_is_unknown(tiny, tmp_path, capsys):
         ("--reproduce=all --num_classes=5", "num_classes given, which --reproduce has no use for"),
         ("--datasource=sinusoid --seeds=3", "seeds given without reproduce, expected --reproduce=<what> with it"),
         ("--reproduce=all --method=protonet", "method is 'protonet'"),
+        ("--reproduce=list --method=gru", "method gru has no published result that a command here is for; expected"),
     ],
 )
 def test_what_is_refused(capsys, command, problem):

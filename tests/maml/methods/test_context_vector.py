@@ -122,7 +122,7 @@ def test_the_protocol_is_mamls():
     for task in (Task("omniglot"), Task("omniglot", num_classes=20), Task("miniimagenet")):
         mine, mamls = context_vector.preset(task), maml.preset(task)
         assert mine | {"inner_lr": mamls["inner_lr"]} == mamls | {"context_channels": mine["context_channels"]}
-        assert context_vector.CARD.reading(task, None) == maml.CARD.reading(task, None)
+        assert context_vector.reading(task, context_vector.Settings()) == maml.reading(task, maml.Settings())
 
 
 def test_its_training_adapts_and_is_no_baseline():

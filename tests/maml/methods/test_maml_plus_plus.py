@@ -8,6 +8,7 @@ import tensorflow as tf
 from toys import given, mean_meta_gradient, problem, random_episode, random_weights
 
 from data_generators.episode import Episode
+from data_generators.errors import UserError
 from maml import losses
 from maml.meta_training import Trainer
 from maml.methods import maml, maml_plus_plus
@@ -124,6 +125,11 @@ def test_stages_first_order_and_all_losses_then_second_order_then_the_last_loss_
         np.testing.assert_allclose(gradient(objective, W, progress)["w"], [slope], rtol=1e-12)
 
 
+def test_no_part_is_longer_than_the_training():
+    with pytest.raises(UserError, match="multi_step_epochs is 11, expected num_epochs, 10, or fewer"):
+        Settings(num_epochs=10, multi_step_epochs=11)
+
+
 def test_a_part_of_no_epochs_is_no_stage():
     assert maml_plus_plus.stages(Settings(multi_step_epochs=0), given(LINE, losses.mse)) == ()
 
@@ -164,9 +170,10 @@ def test_each_step_has_a_norm_of_its_own_and_the_queries_that_of_the_step_before
 
 
 def test_step_sizes_are_one_a_tensor_and_step_and_norms_one_a_step():
+    """In θ of the mean loss, three times as large as of this one of three classes."""
     theta = maml_plus_plus.build(Settings(0.1, 4), problem("dense", SCALED, "cross_entropy")).init(0)
     assert {n.removeprefix("alpha/") for n in theta if n.startswith("alpha/")} == {"w1", "b1", "w2", "b2", "w3", "b3"}
-    assert all(w.shape == [4] and set(w.numpy()) == {0.1} for n, w in theta.items() if n.startswith("alpha/"))
+    assert all(w.shape == [4] and set(w.numpy()) == {3 * 0.1} for n, w in theta.items() if n.startswith("alpha/"))
     assert theta["beta1"].shape == theta["gamma1"].shape == [4, 5]
 
 

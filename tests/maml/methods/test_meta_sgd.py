@@ -55,9 +55,10 @@ def small(kind="strided"):
 
 
 def test_with_one_alpha_for_all_it_is_maml():
+    """α in θ is of the mean loss, three times as large as MAML's of three classes."""
     method, of, theta, episode = small("dense")
     weights = {name: w for name, w in theta.items() if not name.startswith("alpha/")}
-    theta = {name: tf.fill(w.shape, number(0.2)[0]) if name.startswith("alpha/") else w for name, w in theta.items()}
+    theta = {name: tf.fill(w.shape, number(0.6)[0]) if name.startswith("alpha/") else w for name, w in theta.items()}
     metrics, gradients = mean_meta_gradient(method, theta, episode)
     expected_metrics, expected = mean_meta_gradient(maml.build(maml.Settings(0.2), of), weights, episode)
     np.testing.assert_allclose(metrics["loss"], expected_metrics["loss"], rtol=1e-12)
@@ -89,6 +90,14 @@ def test_alphas_start_uniform_entry_by_entry():
 def test_the_papers_range_is_divided_by_the_ways_because_its_loss_is_a_mean(task, low, high):
     preset = meta_sgd.preset(task)
     np.testing.assert_allclose([preset["alpha_min"], preset["alpha_max"]], [low, high], rtol=1e-12)
+
+
+def test_in_theta_the_papers_range_is_whole():
+    """So that an update by Adam moves it as far as there."""
+    of = problem("dense", "batch_norm", "cross_entropy")
+    theta = meta_sgd.build(meta_sgd.Settings(0.005 / 3, 0.1 / 3), of).init(0)
+    drawn = np.concatenate([w.numpy().ravel() for name, w in theta.items() if name.startswith("alpha/")])
+    assert 0.005 <= drawn.min() < 0.01 and 0.09 < drawn.max() <= 0.1
 
 
 def test_training_moves_the_alphas():

@@ -31,6 +31,11 @@ def test_sharpening_by_hand():
     np.testing.assert_allclose(got, [0.568501, 0.269792, 0.161707], atol=1e-6)
 
 
+def test_a_high_power_of_small_weights_is_no_division_by_zero():
+    even = tf.fill([128], tf.constant(1 / 128, tf.float32))
+    np.testing.assert_allclose(ntm.sharpen(even, tf.constant(40.0)), even, rtol=1e-5)
+
+
 def test_attention_of_0_has_a_finite_gradient_in_the_power():
     attention, power = tensor([1, 0]), tensor(1.5)
     with tf.GradientTape() as tape:

@@ -198,6 +198,7 @@ def test_the_gradient_is_limited_in_each_network():
     of_module, of_embedding = ({n for n in theta if belongs(n)} for belongs, _ in method.clip_groups)
     assert of_module == {n for n in theta if n.startswith("module/")} and of_embedding == theta.keys() - of_module
     assert [limit for _, limit in method.clip_groups] == [0.5, 0.5]
+    assert resolve("omniglot", "relation").training.clip_norm is None  # not once more, over both
 
 
 @pytest.mark.parametrize(

@@ -139,3 +139,9 @@ def test_apart_from_that_it_is_maml():
 def test_there_is_no_entropy_without_classes():
     with pytest.raises(UserError, match="^regulariser is 'entropy', which is of classes; expected a measure of"):
         taml.build(Settings(regulariser="entropy"), problem("dense", "None", "mse"))
+
+
+def test_one_task_has_no_inequality():
+    one = tf.nest.map_structure(lambda part: part[:1], EPISODE)
+    with pytest.raises(UserError, match="regulariser is 'theil' of 1 task a meta-update, expected 2 tasks or more"):
+        Trainer(WEIGHTS).compile(taml.build(Settings(0.1, 1), OF), jit=False)(one)

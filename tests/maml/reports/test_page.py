@@ -278,6 +278,15 @@ def test_a_paper_that_tests_both_ways_has_one_row(toy, tmp_path):
     assert row[6] == "95 % interval over tasks, ± of their own"
 
 
+@pytest.mark.parametrize("step_sizes, alone", [((0.1, 0.4), "**80.00 ± 0.41 %**"), ((), "")])
+def test_where_the_step_size_is_chosen_it_is_for_each_way_by_itself(step_sizes, alone, toy, tmp_path):
+    toy(CELL, step_sizes=step_sizes)
+    other = evaluation(values=[0.2, 0.6, 0.7, 0.8], suffix="_alone", transductive=False, inner_lr=0.1)
+    write_toy(tmp_path, evaluations=[evaluation(), other])
+    (row,) = rows(rebuild(tmp_path), ["Toy"], "Omniglot")
+    assert row[3:6:2] == ["**91.25 ± 0.41 %**", alone]
+
+
 def test_a_training_that_does_not_depend_on_k_stands_beside_every_k(toy, tmp_path):
     toy(CELL._replace(num_shots=5, trained_shots=0))
     write_toy(tmp_path, evaluations=[evaluation(), evaluation(5, 5, values=[0.2, 0.8, 0.9, 0.95])])
@@ -443,6 +452,20 @@ def test_a_damaged_summary_is_named_and_the_page_kept(tmp_path):
     with pytest.raises(UserError, match="summary.json.*hardware"):
         page.rebuild(tmp_path)
     assert (tmp_path / "README.md").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["README.md", "index.html"])
+def test_a_page_that_is_not_ours_is_kept(tmp_path, name):
+    (tmp_path / name).write_text("# My project\n")
+    write_run(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=f"{name} is no page of results, and would be written over; expected"):
+        page.rebuild(tmp_path)
+    assert (tmp_path / name).read_text() == "# My project\n" and sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_pages_that_are_published_are_ours():
+    page.check_place(page.PROJECT / "results")
 
 
 def test_a_missing_results_folder_is_an_error(tmp_path):

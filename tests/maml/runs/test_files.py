@@ -185,6 +185,15 @@ def test_new_columns_are_blank_in_the_rows_there_are(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "iteration,loss,penalty,entropy\n1,0.50,,\n"
 
 
+def test_a_table_with_nothing_in_it_gets_its_columns_with_its_first_row(tmp_path):
+    files.add_columns(tmp_path / "none.csv", ["entropy"])
+    assert not (tmp_path / "none.csv").exists()
+    (tmp_path / "a.csv").touch()
+    files.add_columns(tmp_path / "a.csv", ["entropy"])
+    files.append_row(tmp_path / "a.csv", ("iteration", "entropy"), {"iteration": 1, "entropy": 0.5})
+    assert (tmp_path / "a.csv").read_text() == "iteration,entropy\n1,0.5\n"
+
+
 def test_tensorflow_is_not_imported():
     """So that the page and the figures start at once."""
     code = "from maml.reports import page, plots; from maml.runs import files, provenance"

@@ -614,6 +614,13 @@ def test_what_a_later_row_has_besides_gets_a_column_behind(tmp_path):
     assert (tmp_path / "metrics.csv").read_text() == "iteration,twice,entropy\n1,2,\n2,4,0.5\n3,6,\n"
 
 
+def test_a_table_that_lost_everything_gets_that_column_too(tmp_path):
+    Run(Steps(10), tmp_path, log=False).train()
+    (tmp_path / "metrics.csv").write_text("")
+    Run(Steps(11, more={11: {"entropy": 0.5}}), tmp_path, log=False).train()
+    assert (tmp_path / "metrics.csv").read_text() == "iteration,twice,entropy\n11,22,0.5\n"
+
+
 def test_resumed_the_learner_begins_from_its_restored_state(tmp_path):
     Run(Steps(10, 5), tmp_path, log=False).train()
     run = Run(Steps(15, 5), tmp_path, log=False)

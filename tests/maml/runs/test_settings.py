@@ -1,5 +1,6 @@
 """Settings: the paper's values, what is refused, and the way through config.json and back."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
+from maml import methods
 from maml.methods.card import Task
-from maml.runs.settings import Settings, resolve, task_fractions
+from maml.runs.settings import Settings, record_types, resolve, task_fractions
 
 RESULTS = Path(__file__).parents[3] / "results"
 
@@ -290,6 +292,35 @@ def older(**changes):
 )
 def test_settings_of_before_there_were_methods_are_read(changes, method):
     assert Settings.from_dict(older(**changes), "config.json") == resolve("sinusoid", method)
+
+
+def test_the_one_clip_of_older_relation_networks_is_that_of_each_part():
+    today = resolve("omniglot", "relation")
+    older = {name: value for name, value in today.to_dict().items() if name not in ("clip_norm", "part_clip_norm")}
+    older["clip_norm"] = 0.5
+    assert Settings.from_dict(older, "config.json") == today
+
+
+def test_a_pretraining_is_no_part_of_the_papers_meta_training():
+    paper = resolve("omniglot").paper_iterations
+    assert resolve("omniglot", pretrain_iterations=30000).paper_iterations == paper + 30000
+    longer = resolve("omniglot", "fine_tuning", pretrain_iterations=90000)
+    assert longer.paper_iterations == resolve("omniglot", "fine_tuning").paper_iterations
+
+
+@pytest.mark.parametrize("method", ["maml", "anil", "taml", "context_vector"])
+def test_a_classifier_trained_for_more_steps_is_read_after_as_many(method):
+    """Else after the published 3, and the curve goes on to 10."""
+    for steps, expected in ((2, (10, 3)), (5, (10, 5)), (12, (12, 12))):
+        settings = resolve("omniglot", method, num_updates=steps)
+        assert settings.card.reading(settings.task, settings.own) == expected
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_no_setting_has_the_name_of_another(method):
+    """A record is flat, and a value goes to every field of its name."""
+    fields = [field.name for kind in record_types(method).values() for field in dataclasses.fields(kind)]
+    assert len(fields) == len(set(fields))
 
 
 def test_settings_of_before_photographs_had_a_size_are_read():
