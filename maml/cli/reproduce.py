@@ -78,8 +78,8 @@ def _chosen(name, method):
     everything = experiments.experiments(method)
     if method and not everything:
         raise UserError(
-            f"method {method} has no published result that a command here is for; expected a method that --methods "
-            "lists one of"
+            f"method {method} has no published result that a command here is for; expected one that --methods shows "
+            "with a result"
         )
     if method is None:
         everything += reinforcement_page.experiments()

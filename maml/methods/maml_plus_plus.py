@@ -182,9 +182,8 @@ def preset(task: Task) -> dict:
         return kept | cosine | tried | dict(
             num_tasks=25, num_queries=task.num_shots, tasks_per_chunk=25, iterations_per_call=100
         )  # fmt: skip
-    scale = (
-        task.num_classes
-    )  # [A-code]'s step sizes belong to a mean loss; settings count in this project's, N times it
+    # [A-code]'s step sizes belong to a mean loss; settings are in this project's, N times the mean.
+    scale = task.num_classes
     if task.photographs:
         return kept | dict(
             num_tasks=2,  # [A-code]

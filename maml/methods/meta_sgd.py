@@ -35,18 +35,19 @@ def is_adapted(name):
     return not name.startswith(ALPHA) and networks.is_adapted(name)
 
 
-def step_sizes(weights, problem):
-    """α of each weight that is adapted, for the problem's loss: {name: as the weight}."""
-    scale = times_the_mean(problem)
+def step_sizes(weights, scale):
+    """α of each weight that is adapted: {name: as the weight}.
+
+    scale: how many times the mean the loss is that they are for.
+    """
     return {name.removeprefix(ALPHA): alpha / scale for name, alpha in weights.items() if name.startswith(ALPHA)}
 
 
 def build(settings, problem):
     """The Method. Its state is each task's weights θ'_i, and its copies of α."""
     network = problem.network(problem.num_outputs)
-    predict = prediction(network.forward)
-    step = gradient_step(problem, network, lambda state: step_sizes(state, problem), is_adapted=is_adapted)
-    scale = times_the_mean(problem)
+    predict, scale = prediction(network.forward), times_the_mean(problem)
+    step = gradient_step(problem, network, lambda state: step_sizes(state, scale), is_adapted=is_adapted)
 
     def init(seed):
         weights = network.init(seed)

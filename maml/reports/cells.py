@@ -97,11 +97,11 @@ def both_ways(group: list[Result]) -> tuple[list[Result], list[Result]]:
 def _twin(run, evaluation):
     """The evaluation that differs only in whether a query sees the others of its task, or None."""
     others = [other for other in run.evaluations if other.transductive != evaluation.transductive]
-    # Where α is chosen on validation tasks, it is for each way by itself.
-    alphas = ("inner_lr",) if run.method is not None and methods.get(run.method).step_sizes else ()
-    for chosen in dict.fromkeys(((), alphas)):
+    # Where α is chosen on validation tasks, it is for each way by itself: then any will do where there is no same.
+    is_chosen = run.method is not None and bool(methods.get(run.method).step_sizes)
+    for but in ((), ("inner_lr",)) if is_chosen else ((),):
         for other in others:
-            if how_tested(other, chosen) == how_tested(evaluation, chosen):
+            if how_tested(other, but) == how_tested(evaluation, but):
                 return other
     return None
 

@@ -7,7 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from data_generators import sources
+from data_generators import image_folder, sources
 from data_generators.errors import UserError
 from data_generators.sources import SOURCES
 from maml import methods
@@ -96,7 +96,9 @@ class Engine(Record):
 
 # Settings that only images have, and those that only the user's own images have, with their values.
 IMAGES_ONLY = ("num_classes", "num_filters", "conv", "max_pool", "pretrain_batch", "pretrain_lr")
-FOLDER_ONLY = dict(image_size=84, channels=3, split="0.64,0.16,0.2", split_seed=0)  # ours: as miniImagenet has them
+FOLDER_ONLY = dict(  # ours: as miniImagenet has them
+    image_size=84, channels=3, split=",".join(map(str, image_folder.SPLIT)), split_seed=image_folder.SPLIT_SEED
+)
 UNPUBLISHED = ("glyphs", "folder")  # data sources that no paper has
 # What a run folder's name begins with, or what the data settle.
 IDENTITY = ("datasource", "num_classes", "num_shots", "dataset", "train_classes", "seed")
@@ -387,7 +389,7 @@ def _as_written_today(record):
         flat["method"] = baseline or ("pretrained" if alone else "maml")
         if alone:
             flat["metatrain_iterations"], flat["pretrain_iterations"] = flat["pretrain_iterations"], 0
-    if flat["method"] == "relation" and "part_clip_norm" not in flat:
+    if flat["method"] == "relation" and "part_clip_norm" not in flat and "clip_norm" in flat:
         flat["part_clip_norm"] = flat.pop("clip_norm")
     return flat
 

@@ -297,8 +297,9 @@ def test_settings_of_before_there_were_methods_are_read(changes, method):
 def test_the_one_clip_of_older_relation_networks_is_that_of_each_part():
     today = resolve("omniglot", "relation")
     older = {name: value for name, value in today.to_dict().items() if name not in ("clip_norm", "part_clip_norm")}
-    older["clip_norm"] = 0.5
-    assert Settings.from_dict(older, "config.json") == today
+    assert Settings.from_dict({**older, "clip_norm": 0.5}, "config.json") == today
+    with pytest.raises(UserError, match="config.json: these settings are unknown or missing: part_clip_norm"):
+        Settings.from_dict(older, "config.json")
 
 
 def test_a_pretraining_is_no_part_of_the_papers_meta_training():
