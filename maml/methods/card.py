@@ -262,6 +262,7 @@ class Card(NamedTuple):
         meta-training, instead of the method's own objective; in ascending order. None: there are no such stages.
     curve: which loss and accuracy its learning curve shows: "query" for query_loss and query_accuracy, …
     curve_title: what these are of.
+    curve_loss: what that loss is of a classifier, where it is not the one that validation has.
     measures: whether what the objective returns of tasks like those of training is measured on test classes too.
     same_for_every_n: whether its training is the same whatever N of the test, so that one is behind the results of all.
     normalisation: the column that its own paper belongs to, TOGETHER or ALONE.
@@ -288,6 +289,7 @@ class Card(NamedTuple):
     stages: Callable | None = None
     curve: str = "query"
     curve_title: str = "query points, after adaptation"
+    curve_loss: str | None = None
     measures: bool = False
     same_for_every_n: bool = False
     normalisation: str = TOGETHER

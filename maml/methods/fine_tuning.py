@@ -116,6 +116,7 @@ CARD = Card(
     unused=_classifier.UNUSED,
     curve="support",
     curve_title="batches of all training classes",
+    curve_loss="mean cross-entropy (nats)",
     normalisation=ALONE,
     differs=(
         "The step size at test is constant; the paper chooses its decay too, and always takes 15 steps, which are "

@@ -112,6 +112,7 @@ CARD = Card(
     measures=True,
     curve="sequence",
     curve_title="sequences of training, from their first example on",
+    curve_loss="sum of cross-entropies of a sequence (nats)",
     normalisation=ALONE,
     differs=(
         "[S2] measures how often the second, third, … example of a class is told in a sequence of 50; that has a table "

@@ -267,6 +267,7 @@ CARD = Card(
     reading=reading,
     episodes=episodes,
     curve_title="query points of training's own episodes",
+    curve_loss="mean cross-entropy (nats)",
     normalisation=ALONE,
     differs=(
         "On Omniglot the paper holds out whole alphabets and counts every turn as a class; here are MAML's characters "

@@ -80,6 +80,7 @@ CARD = Card(
     unused=_classifier.UNUSED,
     curve="support",
     curve_title="batches of all training classes",
+    curve_loss="mean cross-entropy (nats)",
     same_for_every_n=True,
     normalisation=ALONE,
     differs=(

@@ -117,6 +117,7 @@ CARD = Card(
     episodes=episodes,
     unused=("num_queries",),
     curve_title="query points of training's own episodes",
+    curve_loss="mean cross-entropy (nats)",
     same_for_every_n=True,
     normalisation=ALONE,
     differs=(

@@ -216,6 +216,7 @@ CARD = Card(
     episodes=episodes,
     unused=("max_pool",),
     curve_title="query points of training's own episodes",
+    curve_loss="squared error, mean over pairs",
     differs=(
         "[R-code] trains five to ten times as long, on 1,200 characters, and chooses its checkpoint on the test "
         "characters, of miniImagenet 5-shot on the test classes; here are 1,100 characters and validation. A turn is "

@@ -170,6 +170,7 @@ CARD = Card(
     episodes=episodes,
     unused=("num_queries",),
     curve_title="query points of training's own episodes",
+    curve_loss="cross-entropy of pairs, each kind half (nats)",
     same_for_every_n=True,
     normalisation=ALONE,
     differs=(

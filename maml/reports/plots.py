@@ -135,14 +135,15 @@ def learning_curve(folder):
     rows = files.read_table(source)
     trained = int(np.nanmax(column(rows, "iteration", source)))
     name, seed, method, paper, num_classes = _about(folder)
-    points, what = points_of(rows, method)
+    points, what, own_loss = points_of(rows, method)
     classified = any(row.get(f"{points}_accuracy") is not None for row in rows)
     path = folder / "learning_curve.png"
     title = _title(name, seed, trained_for(trained, paper), what)
     with drawing(path, (9.6, 3.8) if classified else (6.4, 3.8), title, columns=1 + classified) as axes:
         loss = axes[0, 0]
-        _draw_learning(loss, rows, points, "loss", source)
-        _scale_loss(loss, "sum of cross-entropies / K (nats)" if classified else "mean squared error")
+        own_loss = own_loss if classified else None
+        _draw_learning(loss, rows, points, "loss", source, validated=own_loss is None)
+        _scale_loss(loss, own_loss or ("sum of cross-entropies / K (nats)" if classified else "mean squared error"))
         loss.legend()
         if classified:
             accuracy = axes[0, 1]
@@ -169,15 +170,19 @@ def _about(folder):
 
 
 def points_of(rows, method):
-    """(prefix of the columns shown, what they are of): what the method's card names, if it is there, or "support"."""
-    curve, title = (methods.get(method).curve, methods.get(method).curve_title) if method else ("query", "")
-    if any(row.get(f"{curve}_loss") is not None for row in rows):
-        return curve, title
-    return "support", "support points"
+    """(prefix of the columns shown, what they are of, a loss of its own): what the method's card says of its curve.
+
+    ("support", …) where there are no such columns.
+    """
+    card = methods.get(method) if method else None
+    curve = (card.curve, card.curve_title, card.curve_loss) if card else ("query", "", None)
+    if any(row.get(f"{curve[0]}_loss") is not None for row in rows):
+        return curve
+    return "support", "support points", None
 
 
-def _draw_learning(axis, rows, points, quantity, path):
-    """The curve in training: each row, and smoothed over 2 % of the run; and the validation points."""
+def _draw_learning(axis, rows, points, quantity, path, validated=True):
+    """The curve in training: each row, and smoothed over 2 % of the run; and the validation points, if asked for."""
     iteration = column(rows, "iteration", path)
     values = column(rows, f"{points}_{quantity}", path)
     there = np.isfinite(values)
@@ -186,7 +191,7 @@ def _draw_learning(axis, rows, points, quantity, path):
     axis.plot(iteration[there], smoothed, color=BLUE, label="training tasks, smoothed")
     values = column(rows, f"val_{quantity}_after", path)
     there = np.isfinite(values)
-    if there.any():
+    if validated and there.any():
         label = "validation tasks, after adaptation"
         axis.plot(iteration[there], values[there], "o-", color=ORANGE, markersize=3.5, linewidth=0.9, label=label)
     axis.set_xlabel("training iteration")
@@ -208,11 +213,15 @@ def _scale_loss(axis, label):
 
 
 def _draw_chance(axis, num_classes):
-    """The accuracy of guessing, said beside the line, where a curve from step 0 to 1 has gone up already."""
+    """The accuracy of guessing one of N, said beside the line, where a curve from step 0 to 1 has gone up already.
+
+    N is that of the tests: a method may be trained on tasks of more classes.
+    """
     if num_classes:
         axis.axhline(1 / num_classes, color=GREY, linestyle=":", linewidth=1.2, zorder=1)
         place = {"xy": (0.17, 1 / num_classes), "xycoords": ("axes fraction", "data")}
-        axis.annotate("chance", **place, xytext=(0, 2), textcoords="offset points", color=GREY, fontsize=8)
+        how = {"xytext": (0, 2), "textcoords": "offset points", "color": GREY, "fontsize": 8}
+        axis.annotate(f"chance, 1 of {num_classes}", **place, **how)
 
 
 # Adaptation curves
@@ -403,7 +412,7 @@ def figure_3(folders, path=None):
     """
     runs = {label: summaries.load(folder) for label, folder in folders.items()}
     path = Path(path or next(iter(runs.values())).folder / "figure_3.png")
-    drawn = [evaluation for run in runs.values() for evaluation in run.evaluations if evaluation.split == "test"]
+    drawn = [test for run in runs.values() for test in map(run.tested_with, DRAWN_SHOTS) if test is not None]
     title = " · ".join(["Sinusoid", _tasks(drawn), _bands(drawn)])
     with drawing(path, (10.5, 4), title, columns=3, sharey=True) as axes:
         for axis, shots in zip(axes[0], DRAWN_SHOTS, strict=True):

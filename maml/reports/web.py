@@ -57,7 +57,7 @@ def _spread(test):
 
 
 def _learning(run):
-    """Points [iteration, value] of what is quoted, on the tasks of training after adaptation, smoothed; [] for none."""
+    """Points [iteration, value] of what is quoted, on the tasks of training, smoothed; [] for none."""
     path = run.folder / "metrics.csv"
     rows = files.read_table(path) if path.exists() else []
     points = [(row["iteration"], row.get(_column(run, rows))) for row in rows]

@@ -62,6 +62,16 @@ def test_learning_curve_has_validation_points_where_measured(tmp_path, drawn):
     assert [axis.get_ylabel() for axis in drawn[0].axes] == ["sum of cross-entropies / K (nats)", "accuracy"]
 
 
+def test_a_loss_that_is_not_that_of_validation_has_its_own_name_and_no_points_of_it(tmp_path, drawn):
+    folder = write_run(tmp_path, trained=1000, paper=1000, method="relation")
+    write_metrics(folder, query_loss=0.1, query_accuracy=0.8, val_accuracy_after=0.7)
+    plots.learning_curve(folder)
+    loss, accuracy = drawn[0].axes
+    assert loss.get_ylabel() == "squared error, mean over pairs"
+    assert "validation tasks, after adaptation" not in curves(loss)
+    assert "validation tasks, after adaptation" in curves(accuracy)
+
+
 def test_learning_curve_without_accuracy_is_one_panel(tmp_path, drawn):
     folder = write_sinusoid(tmp_path)
     write_metrics(folder, query_loss=2.0)
@@ -292,7 +302,7 @@ def test_the_accuracy_of_guessing_is_drawn(draw, tmp_path, drawn):
     row = {"iteration": 100, "query_loss": 1.0, "query_accuracy": 0.9, "val_loss_after": 1.0, "val_accuracy_after": 0.9}
     files.write_table(folder / "metrics.csv", tuple(row), [row])
     draw(folder)
-    axes = [axis for axis in drawn[0].axes if "chance" in [text.get_text() for text in axis.texts]]
+    axes = [axis for axis in drawn[0].axes if "chance, 1 of 4" in [text.get_text() for text in axis.texts]]
     assert len(axes) == 1 and [0.25, 0.25] in [list(line.get_ydata()) for line in axes[0].lines]
     low, high = axes[0].get_ylim()
     assert low < 0.25 < high
