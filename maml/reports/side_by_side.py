@@ -17,7 +17,7 @@ from maml import methods
 from maml.methods.card import ALONE, TOGETHER
 from maml.reports import cells
 from maml.reports.comparison import STAND_IN
-from maml.reports.plots import BLACK, BLUE, GREEN, ORANGE, drawing
+from maml.reports.plots import BLACK, BLUE, GREEN, GREY, ORANGE, drawing
 from maml.reports.summaries import Summary
 from maml.reports.tables import Result, between_seeds, bold, link, mean, quoted, representative, table
 
@@ -26,7 +26,8 @@ HEAD = """
 
 What is measured comes first in a cell; what is published is in brackets, in the line of the way in which its paper
 tests. "together": the queries of a task are normalised together. "alone": one query at a time. In the pictures dots are
-measured, black ticks published. Commands and details are in the tables below.
+measured, hollow ones of a training that was cut short; black ticks are published. Commands and details are in the
+tables below.
 """
 
 FIRST = "method: measured ± 95 % interval over tasks (published ± what its paper has)"
@@ -171,18 +172,23 @@ def draw(path: Path, title: str, of_methods: dict[str, dict[tuple, Entry]]) -> N
             axis.set_title("{}-way {}-shot".format(*task))
             axis.set_xlabel("accuracy (logit scale)")
             _scale(axis)
-        handles = {f"measured, {way}": ("o", colour) for way, colour in COLOURS.items()}
-        _one_row_a_method(axes[0], names, handles)
+        _one_row_a_method(axes[0], names, {f"measured, {way}": colour for way, colour in COLOURS.items()})
 
 
-def _one_row_a_method(axes, names, handles):
-    """Names on the first axis, the first on top, and one legend {label: (marker, colour)} below all."""
+def _one_row_a_method(axes, names, colours):
+    """Names on the first axis, the first on top, and below all a legend: {label: colour} of the dots."""
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.4, -0.6)
-    for label, (marker, colour) in handles.items():
-        axes[0].plot([], [], marker, color=colour, label=label)
+    for label, colour in colours.items():
+        axes[0].plot([], [], label=label, **_dot(colour), linestyle="")
+    axes[0].plot([], [], label="cut short", **_dot(GREY, is_short=True), linestyle="")
     axes[0].plot([], [], **PUBLISHED, label="published")
-    axes[0].figure.legend(loc="outside lower center", ncols=len(handles) + 1)
+    axes[0].figure.legend(loc="outside lower center", ncols=len(colours) + 2)
+
+
+def _dot(colour, is_short=False):
+    """How what was measured is drawn; hollow where the training was shorter than the preset's."""
+    return {"marker": "o", "color": colour, "markerfacecolor": "white" if is_short else colour}
 
 
 def _height(entry):
@@ -199,7 +205,8 @@ def _draw_entry(axis, line, entry):
         if results:
             value, error = (fmean(getattr(test, name) for _, test in results) for name in ("value", "error"))
             low, value, high = (min(number, HIGHEST) for number in (value - error, value, value + error))
-            axis.errorbar(value, height, xerr=[[value - low], [high - value]], fmt="o", color=colour, elinewidth=1.4)
+            dot = _dot(colour, results[0].is_short)
+            axis.errorbar(value, height, xerr=[[value - low], [high - value]], **dot, elinewidth=1.4)
         if cell and entry.measured:
             (value,) = cell.values.values()
             axis.plot(min(value, HIGHEST), height, **PUBLISHED)
@@ -243,11 +250,11 @@ def draw_waves(path: Path, title: str, groups: dict[str, list[Result]]) -> None:
     with drawing(path, (12, 1.5 + 0.42 * len(names)), title, columns=len(WAVE_SHOTS), sharey=True) as axes:
         for axis, k in zip(axes[0], WAVE_SHOTS, strict=True):
             for line, name in enumerate(names):
-                _draw_wave(axis, line, tests[name][k])
+                _draw_wave(axis, line, tests[name][k], groups[name][0].is_short)
             axis.set_xscale("log")
             axis.set_title(f"K = {k}")
             axis.set_xlabel("mean squared error")
-        _one_row_a_method(axes[0], names, {label: ("o", colour) for label, colour in MOMENTS.items()})
+        _one_row_a_method(axes[0], names, MOMENTS)
 
 
 def _moments(num_steps):
@@ -257,13 +264,13 @@ def _moments(num_steps):
     return ({0: before, 1: one} if last else {}) | ({last: all_of_them} if last != 1 else {})
 
 
-def _draw_wave(axis, line, tests):
+def _draw_wave(axis, line, tests, is_short):
     for step, colour in _moments(len(tests[0].values) - 1).items():
         values = [test.values[step] for test in tests]
         error = between_seeds(values)
         error = tests[0].errors[step] if error is None else error
         value = fmean(values)
-        axis.errorbar(value, line, xerr=min(error, 0.9 * value), fmt="o", color=colour, elinewidth=1.4)
+        axis.errorbar(value, line, xerr=min(error, 0.9 * value), **_dot(colour, is_short), elinewidth=1.4)
         published = tests[0].published
         if published is not None and step in published.values:
             axis.plot(published.values[step], line, **PUBLISHED)

@@ -144,6 +144,24 @@ def test_methods_are_drawn_from_the_least_to_the_most_accurate_on_an_axis_that_h
     assert 0 < low < 0.9125 and side_by_side.HIGHEST < high < 1
 
 
+@pytest.mark.parametrize("trained, face", [(30_000, "white"), (60_000, side_by_side.ORANGE)])
+def test_what_was_cut_short_is_drawn_hollow(trained, face, tmp_path, drawn):
+    write_run(tmp_path, trained=trained)
+    section(tmp_path)
+    axis = drawn[0].axes[0]
+    (dot,) = [container.lines[0] for container in axis.containers]
+    assert dot.get_markerfacecolor() == face
+    assert "cut short" in [text.get_text() for text in drawn[0].legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("trained, face", [(30_000, "white"), (70_000, side_by_side.GREEN)])
+def test_a_method_on_waves_that_was_cut_short_is_drawn_hollow(trained, face, tmp_path, drawn):
+    for method in ("maml", "pretrained"):
+        write_sinusoid(tmp_path, method=method, trained=trained)
+    section(tmp_path)
+    assert drawn[0].axes[0].containers[0].lines[0].get_markerfacecolor() == face
+
+
 def test_panels_are_two_beside_each_other_and_none_is_empty(tmp_path, drawn):
     write_run(tmp_path)
     entry = side_by_side.entries("omniglot", summaries.load_all(tmp_path))["MAML"][5, 1]
