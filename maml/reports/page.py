@@ -19,7 +19,6 @@ MARKS = ("<!-- results -->", "<!-- /results -->")  # what is between them in the
 FRONT_ROWS = 12  # of the table there, which is to be read at a glance
 # How the pages begin that are written here, of any version.
 README, INDEX = rb"# Results\r?\n", rb"(?is)<!doctype html>.{,300}<title>Results</title>"
-FIGURES = ("figure_2.png", "figure_3.png", "adaptation_curve.png", "learning_curve.png")
 
 HEAD = """# Results
 
@@ -105,7 +104,11 @@ def _opening(rows):
 
 
 def _pictures(runs, others, base):
-    text = figures(runs, base, FIGURES, lambda run, kind: f"{run.title}: {kind}")
+    with_steps = [run for run in runs if len(run.quoted.values) > 1]  # without any, a curve is a point
+    shown = {"figure_2.png": runs, "figure_3.png": runs, "adaptation_curve.png": with_steps, "learning_curve.png": runs}
+    text = "".join(
+        figures(some, base, [name], lambda run, kind: f"{run.title}: {kind}") for name, some in shown.items()
+    )
     text += "".join(part.pictures(theirs, base) for part, theirs in others)
     return f"\n## Figures\n{text}" if text else ""
 

@@ -104,16 +104,23 @@ class SupervisedLearner:
 
     def check(self, folder):
         """UserError where the data are too few, or not those that the run in the folder began with."""
-        self._episodes, said = training_episodes(self.settings, self.tasks)
+        self._episodes, _ = training_episodes(self.settings, self.tasks)
         ways, shots, queries, *_ = self._episodes
         self.tasks.check("train", shots, queries, ways)
-        val_ways, also_said = validation_ways(self.settings, self.tasks)
+        val_ways, _ = validation_ways(self.settings, self.tasks)
         if val_ways:
             self.tasks.check("val", self.settings.task.num_shots, self.settings.task.num_shots, val_ways)
         if self.iteration:
             seen.check_same(folder, self.tasks)
-        for line in filter(None, (said, also_said)):
+        for line in self._cuts():
             print(line, file=sys.stderr)
+
+    def _cuts(self):
+        """Lines on what there are too few of in the data for the training; none where there is nothing to train."""
+        if not (self.tasks and self.settings.total_iterations):
+            return []
+        found = (cut(self.settings, self.tasks) for cut in (training_episodes, validation_ways))
+        return [said for _, said in found if said]
 
     def begin(self, folder):
         """Records the classes of data that their name alone doesn't settle."""
@@ -232,11 +239,9 @@ class SupervisedLearner:
 
     def about(self):
         """For summary.json."""
-        task, card = self.settings.task, self.settings.card
-        cuts = training_episodes, validation_ways
-        said = [found[1] for found in (cut(self.settings, self.tasks) for cut in cuts if self.tasks) if found[1]]
+        task, card, cuts = self.settings.task, self.settings.card, self._cuts()
         return {
-            **({"cut": "; ".join(said)} if said else {}),
+            **({"cut": "; ".join(cuts)} if cuts else {}),
             "kind": KIND.name,
             "method": self.settings.method,
             "method_title": card.title,

@@ -395,6 +395,11 @@ def test_figures_are_linked_relative_once_an_experiment(tmp_path):
     assert "](omniglot_5way_1shot/seed_0/adaptation_curve.png)" in text and "seed_1/adaptation_curve.png" not in text
 
 
+def test_a_curve_of_one_point_is_not_shown(tmp_path):
+    (write_run(tmp_path, evaluations=[evaluation(values=[0.9], step=0)]) / "adaptation_curve.png").write_bytes(b"")
+    assert "adaptation_curve.png" not in rebuild(tmp_path)
+
+
 def test_runs_are_listed_with_machine_and_wall_time(tmp_path):
     write_run(tmp_path)
     text = rebuild(tmp_path)

@@ -284,6 +284,13 @@ def test_cut_episodes_are_said_once_and_recorded(tmp_path, capsys):
     assert "cut" not in whole.learner.about()
 
 
+def test_nothing_is_cut_where_there_is_nothing_to_train(tmp_path, capsys):
+    run = killed.run(tmp_path, resolve("glyphs", "pixels", num_classes=3), few_to_validate(3))
+    run.train()
+    assert "classes to validate on" not in capsys.readouterr().err
+    assert "cut" not in run.learner.about()
+
+
 def few_to_validate(num_classes, sizes=(4, 4)):
     """Tasks of four classes to train and test on, and fewer to validate on."""
     tasks = killed.image_tasks(num_classes)
