@@ -144,7 +144,6 @@ def learning_curve(folder):
         own_loss = own_loss if classified else None
         _draw_learning(loss, rows, points, "loss", source, validated=own_loss is None)
         _scale_loss(loss, own_loss or ("sum of cross-entropies / K (nats)" if classified else "mean squared error"))
-        loss.legend()
         if classified:
             accuracy = axes[0, 1]
             _draw_learning(accuracy, rows, points, "accuracy", source)
@@ -152,6 +151,7 @@ def learning_curve(folder):
             accuracy.set_ylabel("accuracy")
             _draw_chance(accuracy, num_classes)
             accuracy.set_ylim(top=1.01)
+        axes[0, -1 if own_loss else 0].legend()  # where both curves are
     return path
 
 
