@@ -124,6 +124,17 @@ def test_seeds_are_averaged_and_listed(tmp_path):
     assert row[-2:] == ["60,000", "2: 99.00 ± 0.41 %, best 59,000<br>10: 98.00 ± 0.41 %, best 59,000"]
 
 
+def test_of_seeds_that_were_tested_both_ways_both_are_shown(tmp_path):
+    for seed, value in ((1, 0.98), (2, 0.96)):
+        alone = evaluation(suffix="_one_at_a_time", transductive=False, values=[0.2, 0.8, 0.9, value - 0.1])
+        write_run(tmp_path, seed=seed, evaluations=[evaluation(values=[0.2, 0.8, 0.9, value]), alone])
+    (row,) = omniglot(tmp_path)
+    assert row[-1] == (
+        "1: together 98.00 ± 0.41 %, alone 88.00 ± 0.41 %, best 59,000<br>"
+        "2: together 96.00 ± 0.41 %, alone 86.00 ± 0.41 %, best 59,000"
+    )
+
+
 @pytest.mark.parametrize(
     "trained, test",
     [
